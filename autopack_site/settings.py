@@ -1,0 +1,188 @@
+"""Every setting, read once through env.py. Names and defaults are listed in the README's table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import dj_database_url
+from kombu import Queue
+
+from autopack_site import wiring_paths
+from autopack_site.env import env_bool, env_float, env_int, env_list, env_path, env_str
+from autopack_site.kernel import local_state, logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+# --- where Autopack keeps its own things -------------------------------------------------------------
+STATE_DIR = env_path("AUTOPACK_STATE_DIR", default=BASE_DIR / ".autopack")
+RUNS_DIR = env_path("AUTOPACK_RUNS_DIR", default=BASE_DIR / ".autonomous_runs")
+LOCAL = local_state.read(STATE_DIR)  # addresses of embedded services and the generated key, if any
+
+# --- Django ------------------------------------------------------------------------------------------
+PRODUCTION = env_bool("AUTOPACK_PRODUCTION", default=False)
+DEBUG = env_bool("AUTOPACK_DEBUG", default=False)
+SECRET_KEY = env_str("AUTOPACK_SECRET_KEY", LOCAL.get("secret_key", "insecure-development-key"))
+BIND = env_str("AUTOPACK_BIND", "127.0.0.1:8790")
+ALLOWED_HOSTS = env_list("AUTOPACK_ALLOWED_HOSTS", default="127.0.0.1,localhost,[::1]")
+OPEN_LOOPBACK = env_bool("AUTOPACK_OPEN_LOOPBACK", default=False)
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "django_celery_beat",
+    "django_prometheus",
+    "autopack_site",
+    "strategy",
+    "runs",
+    "issues",
+    "integration",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "autopack_site.kernel.correlation.CorrelationMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "autopack_site.urls"
+WSGI_APPLICATION = "autopack_site.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "static/"
+STATIC_ROOT = STATE_DIR / "static"
+DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("AUTOPACK_MAX_BODY_BYTES", default=16 * 1024 * 1024, minimum=1024)
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# --- PostgreSQL and Redis ----------------------------------------------------------------------------
+DATABASE_URL = env_str(
+    "DATABASE_URL", LOCAL.get("database_url", "postgresql://autopack@127.0.0.1:5432/autopack")
+)
+DATABASES = {
+    "default": {
+        **dj_database_url.parse(
+            DATABASE_URL, conn_max_age=env_int("AUTOPACK_CONN_MAX_AGE_S", default=60, minimum=0)
+        ),
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env_str("AUTOPACK_REDIS_URL", LOCAL.get("redis_url", "redis://127.0.0.1:6379/0"))
+
+# --- engine timings (ENGINE.md; tests shorten them) --------------------------------------------------
+LEASE_TTL_S = env_float("AUTOPACK_LEASE_TTL_S", default=60.0, minimum=0.1)
+LEASE_RENEW_S = env_float("AUTOPACK_LEASE_RENEW_S", default=15.0, minimum=0.05)
+LEASE_LOST_S = env_float("AUTOPACK_LEASE_LOST_S", default=45.0, minimum=0.1)
+SWEEP_S = env_float("AUTOPACK_SWEEP_S", default=5.0, minimum=0.1)
+AGING_SWEEP_S = env_float("AUTOPACK_AGING_SWEEP_S", default=3600.0, minimum=1.0)
+OUTBOX_RESEND_S = env_float("AUTOPACK_OUTBOX_RESEND_S", default=10.0, minimum=0.1)
+CLAIM_DEADLINE_S = env_float("AUTOPACK_CLAIM_DEADLINE_S", default=900.0, minimum=0.1)
+GATE_BACKOFF_S = env_float("AUTOPACK_GATE_BACKOFF_S", default=5.0, minimum=0.0)
+GATE_DEADLINE_S = env_float("AUTOPACK_GATE_DEADLINE_S", default=1800.0, minimum=0.5)
+MAX_LOST_ATTEMPTS = env_int("AUTOPACK_MAX_LOST_ATTEMPTS", default=25, minimum=1)
+APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
+
+# --- limits on what agents hand in -------------------------------------------------------------------
+MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
+SANDBOX_USER = env_str("AUTOPACK_SANDBOX_UID_BASE", "210000")
+
+# --- ports and topics (wiring.py explains) -----------------------------------------------------------
+AUTOPACK_PORTS = wiring_paths.PORTS
+AUTOPACK_TOPICS = wiring_paths.TOPICS
+
+# --- Celery: rows own the retry, so a message is only ever a hint ------------------------------------
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env_float("AUTOPACK_SOFT_SHUTDOWN_S", default=60.0, minimum=0.0)
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 12 * 3600,  # above every hard task limit
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+CELERY_TASK_DEFAULT_QUEUE = "sweep"
+CELERY_TASK_QUEUES = [Queue(name) for name in ("agent", "gate", "merge", "sweep")]
+CELERY_TASK_PUBLISH_RETRY = True
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 1,
+    "interval_start": 0.05,
+    "interval_step": 0.05,
+    "interval_max": 0.1,
+}
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "runs.tasks.sweep",
+        "schedule": SWEEP_S,
+        "options": {"expires": SWEEP_S, "queue": "sweep"},
+    },
+    "aging": {
+        "task": "issues.tasks.age_backlogs",
+        "schedule": AGING_SWEEP_S,
+        "options": {"expires": AGING_SWEEP_S, "queue": "sweep"},
+    },
+}
+CELERY_BEAT_MAX_LOOP_INTERVAL = min(5.0, SWEEP_S)
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+# --- HTTP API ----------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["runs.api.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "autopack_site.kernel.problem.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Autopack",
+    "DESCRIPTION": "Supervisor for autonomous code-building runs",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# --- logs --------------------------------------------------------------------------------------------
+LOGGING_CONFIG = None
+LOG_LEVEL = env_str("AUTOPACK_LOG_LEVEL", "WARNING" if "test" in sys.argv[0] else "INFO").upper()
+logs.configure(level=LOG_LEVEL, as_json=env_bool("AUTOPACK_LOG_JSON", default=False))
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

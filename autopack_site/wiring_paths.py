@@ -1,0 +1,24 @@
+"""Dotted paths only, no imports: which adapter stands behind each port, which task serves each topic.
+
+`runs.ports` declares the ports; `issues` and `integration` implement them. A topic is the first column of
+an outbox row; its task receives the row's reference as keyword arguments.
+"""
+
+from __future__ import annotations
+
+PORTS = {
+    "ledger": "issues.ledger.DatabaseLedger",
+    "workspace": "integration.adapters.GitWorkspace",
+    "gates": "integration.adapters.CeleryGates",
+    "artefacts": "integration.adapters.FileArtefacts",
+}
+
+# topic -> (task, queue)
+TOPICS = {
+    "run.step": ("runs.tasks.step", "merge"),
+    "agent.work": ("integration.tasks.run_agent", "agent"),
+    "candidate.build": ("integration.tasks.build_candidate", "merge"),
+    "candidate.merge": ("integration.tasks.merge_candidate", "merge"),
+    "gate.run": ("integration.tasks.run_gate", "gate"),
+    "artefacts.write": ("integration.tasks.write_artefacts", "sweep"),
+}
