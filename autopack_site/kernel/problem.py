@@ -52,7 +52,7 @@ def validation_rows(detail: Any, loc: list[str | int]) -> list[dict[str, Any]]:
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's EXCEPTION_HANDLER: every typed error becomes a problem document; others stay with the 500 page."""
+    """DRF's EXCEPTION_HANDLER: every error becomes a problem document; the unforeseen ones a logged 500."""
     headers: dict[str, str] = {}
     if isinstance(exc, Invalid):
         body = document(status=exc.status, code=exc.code, title=exc.title, detail=exc.problems, **exc.extras)
