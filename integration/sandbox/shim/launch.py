@@ -8,7 +8,7 @@ import resource
 import signal
 from typing import Any
 
-from integration.sandbox.shim import linux
+from integration.sandbox.shim import linux, tree
 from integration.sandbox.shim.stage import expose, stage
 
 OUTPUT = 1
@@ -23,12 +23,21 @@ def _restore_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
+def limit(number: int, soft: int, hard: int, *, pid: int = 0) -> None:
+    """Lower a limit of pid (0: of this process); one that is lower already stays."""
+    ceiling = resource.prlimit(pid, number)[1]
+    if ceiling != resource.RLIM_INFINITY:  # without CAP_SYS_RESOURCE even root can't raise it
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.prlimit(pid, number, (soft, hard))
+
+
 def _limit(order: dict[str, Any]) -> None:
     for number, soft, hard in order["rlimits"]:
-        ceiling = resource.getrlimit(number)[1]
-        if ceiling != resource.RLIM_INFINITY:  # without CAP_SYS_RESOURCE even root can't raise it
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(number, (soft, hard))
+        limit(number, soft, hard)
+    if order["uid"] is None and not order["program"]:
+        # The kernel counts all that our user runs; in a fresh user namespace only what runs there.
+        most = order["processes"] + tree.threads_of(os.getuid())
+        limit(resource.RLIMIT_NPROC, most, most)
 
 
 def _write(path: str, text: str) -> None:

@@ -86,9 +86,9 @@ class Shim:
             elif "child-pid" in fields and not self.released:
                 self.released = True
                 if self.order["uid"] is None:  # counted inside the namespace, not over all that the user runs
-                    limit = (self.order["processes"], self.order["processes"])
+                    child, most = fields["child-pid"], self.order["processes"]
                     try:
-                        resource.prlimit(fields["child-pid"], resource.RLIMIT_NPROC, limit)
+                        launch.limit(resource.RLIMIT_NPROC, most, most, pid=child)
                     except (OSError, ValueError) as exc:
                         self.end("start_failed", f"limiting the processes: {exc}")
                 with contextlib.suppress(OSError):
