@@ -22,7 +22,8 @@ class Limits:
     `wall_s` and `cpu_s` are seconds (CPU: of the whole tree, as measured, and of each process, by the
     kernel). `memory_bytes` bounds the private memory of each process in the kernel (RLIMIT_DATA, because
     Java, Go and V8 reserve far more address space than they use) and the tree's as measured four times a
-    second. `processes` counts threads too. `tmp_bytes` sizes the /tmp that bubblewrap gives; `output_bytes` ends the command when passed.
+    second. `processes` counts threads too. `tmp_bytes` sizes the /tmp that bubblewrap gives;
+    `output_bytes` ends the command when passed.
     """
 
     wall_s: float = 600.0
@@ -47,9 +48,9 @@ class Command:
     `cwd` is the checkout on this host, writable for the command; it appears as `mount_at` in bubblewrap and
     under its own path without (`runner.visible_checkout` tells). `argv` is run as it is, by no shell, and
     is visible in the process list: secrets belong into `env`, which is the whole environment but for
-    defaults of HOME, PATH, TMPDIR and LANG. `network` shares the host's network whole, its loopback servers
-    and abstract sockets included: for agents that must reach their provider, never for gates. `readonly_paths` and `writable_paths` appear under their own
-    paths; one that doesn't exist stops the start.
+    defaults of HOME, PATH, TMPDIR and LANG. `readonly_paths` and `writable_paths` appear under their own
+    paths. `network` shares the host's network whole, its loopback servers and abstract sockets included:
+    for agents that must reach their provider, never for gates.
     """
 
     argv: tuple[str, ...]

@@ -60,9 +60,11 @@ def test_time_output_memory_and_files_are_bounded(plain_attempt: Attempt) -> Non
 
 def test_a_fork_bomb_is_bounded_and_gone(plain_attempt: Attempt) -> None:
     limits = dataclasses.replace(SMALL, wall_s=1.5)
-    outcome, _ = plain_attempt.shell("bomb() { bomb | bomb & }; bomb; sleep 30", limits=limits)
+    name = f"bomb_{os.getpid()}"
+    script = f"{name}() {{ {name} | {name} & }}; {name}; sleep 30"
+    outcome, _ = plain_attempt.shell(script, limits=limits)
     assert outcome.reason in ("timeout", "exited")
-    assert processes_with("bomb") == []
+    assert processes_with(name) == []
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
