@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import json
+import marshal
 import math
 import os
 import resource
@@ -135,7 +136,7 @@ def _start(order: dict[str, Any], hold: Sequence[int]) -> tuple[subprocess.Popen
             os.close(handle)
     for handle in (output_r, status_r):
         os.set_blocking(handle, False)
-    data = json.dumps(order).encode()
+    data = marshal.dumps(order)
     with contextlib.suppress(BrokenPipeError):
         message = len(data).to_bytes(8, "big") + data
         while message:
@@ -214,8 +215,8 @@ def _run_as(
             os.kill(shim.pid, signal.SIGKILL)
             shim.wait()
     try:
-        report: dict[str, Any] = json.loads(run.report)
-    except ValueError:
+        report: dict[str, Any] = ast.literal_eval(run.report.decode())
+    except (ValueError, SyntaxError):
         report = {"reason": "killed", "detail": "The shim died before it could report"}
     reason: Reason = report["reason"]
     why = report.get("detail", "")
