@@ -1,13 +1,15 @@
 """What every test stands on: real PostgreSQL and Redis, and no way out of this machine.
 
 `make test` runs pytest beside throw-away servers; by hand:
-`manage.py services --private -- .venv/bin/pytest`. Sockets are blocked by pytest-socket but for loopback and unix ones (pyproject.toml).
+`.venv/bin/python manage.py services --private -- .venv/bin/pytest`. Sockets are blocked by pytest-socket but
+for loopback and unix ones (pyproject.toml).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -25,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse a database that is not PostgreSQL, and give each test process its own Redis database."""
     if settings.DATABASES["default"]["ENGINE"] != REAL_DATABASE:
         raise pytest.UsageError("the tests need PostgreSQL: run them through `make test`")
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     url = with_database(settings.REDIS_URL, _FIRST_REDIS_DATABASE + int(worker.removeprefix("gw")))
     settings.REDIS_URL = url

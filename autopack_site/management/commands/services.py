@@ -42,10 +42,7 @@ class Command(BaseCommand):
         command = [*options["command"]]
         if command[:1] == ["--"]:
             del command[0]
-        if options["remove"]:
-            embedded.discard(settings.STATE_DIR)
-            return
-        if not command:
+        if not command and not options["remove"]:
             raise CommandError("Say what to run: manage.py services -- COMMAND [ARGUMENT...]")
         pair: AbstractContextManager[embedded.Services]
         if options["private"]:
@@ -53,6 +50,9 @@ class Command(BaseCommand):
         else:
             pair = embedded.shared(settings.STATE_DIR)
         try:
+            if options["remove"]:
+                embedded.discard(settings.STATE_DIR)
+                return
             with pair as services:
                 status = run(command, {**os.environ, **services.environment()})
         except AutopackError as error:
