@@ -12,6 +12,7 @@ from kombu import Queue
 from autopack_site import wiring_paths
 from autopack_site.env import env_bool, env_float, env_int, env_list, env_path, env_str
 from autopack_site.kernel import local_state, logs
+from autopack_site.redis_urls import broker_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -120,7 +121,7 @@ AUTOPACK_PORTS = wiring_paths.PORTS
 AUTOPACK_TOPICS = wiring_paths.TOPICS
 
 # --- Celery: rows own the retry, so a message is only ever a hint ------------------------------------
-CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_URL = broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_ACKS_LATE = False
