@@ -8,7 +8,7 @@ from runs.models import Phase, Run
 
 
 def declared(run: Run, kind: str) -> dict[str, dict[str, Any]]:
-    """Return the run's builders (`build`) or auditors (`audit`) by name, in the order of the configuration."""
+    """Return the run's builders (`build`) or auditors (`audit`) by name, in configuration order."""
     agents: dict[str, dict[str, Any]] = run.config.get("builders" if kind == "build" else "auditors") or {}
     return agents
 

@@ -58,11 +58,15 @@ def token_breach(run: Run, tier: Tier, phase: Phase) -> Breach | None:
     need = min(int(phase.limits["max_attempt_tokens"]), cap - phase.tokens_used)
     if tier.tokens_used + need > tier.token_cap:
         return Breach(
-            "tier_token_cap", "tier", f"{tier.tokens_used} of {tier.token_cap} spent, the next attempt needs {need}"
+            "tier_token_cap",
+            "tier",
+            f"{tier.tokens_used} of {tier.token_cap} spent, the next attempt needs {need}",
         )
     if run.tokens_used + need > run.token_cap:
         return Breach(
-            "run_token_cap", "run", f"{run.tokens_used} of {run.token_cap} spent, the next attempt needs {need}"
+            "run_token_cap",
+            "run",
+            f"{run.tokens_used} of {run.token_cap} spent, the next attempt needs {need}",
         )
     return None
 
@@ -91,7 +95,9 @@ def issue_breach(run: Run) -> Breach | None:
 def gate_breach(tier: Tier) -> Breach | None:
     """Return the tier's gate-run cap if one more gate would break it."""
     if tier.ci_runs_used + 1 > tier.ci_run_cap:
-        return Breach("tier_ci_run_cap", "tier", f"{tier.ci_runs_used} of {tier.ci_run_cap} gate runs are used")
+        return Breach(
+            "tier_ci_run_cap", "tier", f"{tier.ci_runs_used} of {tier.ci_run_cap} gate runs are used"
+        )
     return None
 
 

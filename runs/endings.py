@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from autopack_site.kernel import clock
 from runs import budgets, outbox, ports
 from runs.lifecycle import CAUSE_EVENTS, AttemptState, Cause, PhaseState, RunState, TierState
 from runs.models import Attempt, Lease, Phase, Run, Tier
 from runs.transitions import SYSTEM, move, note
-
-from autopack_site.kernel import clock
 
 
 def release(lease: Lease, reason: str) -> None:
@@ -78,9 +77,7 @@ def cleanliness(tier: Tier, *, failed: bool = False) -> str:
     return "not_clean" if dirty else "clean"
 
 
-def end_run(
-    run: Run, cause: Cause, code: str, reason: str, *, who: str = SYSTEM
-) -> None:
+def end_run(run: Run, cause: Cause, code: str, reason: str, *, who: str = SYSTEM) -> None:
     """End a run in the failed state of its cause, with everything that is still open called off.
 
     A phase whose merge is already recorded as an intent is left alone: git may have moved, and the

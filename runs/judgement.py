@@ -65,7 +65,9 @@ def want_audit(run: Run, phase: Phase, target: Attempt | None, purpose: str) -> 
     if phase.state != PhaseState.GATE:
         move(phase, "audit_wanted", why=purpose)
     request = phase.audit_request or {}
-    open_audit(phase, target, purpose, profile=request.get("profile") or phase.limits.get("auditor_profile") or "")
+    open_audit(
+        phase, target, purpose, profile=request.get("profile") or phase.limits.get("auditor_profile") or ""
+    )
     offer_audit(run, phase)
 
 
@@ -118,7 +120,9 @@ def final_cause(phase: Phase, last: Cause) -> Cause:
     """Return the cause for a phase that ran out of attempts: policy only if every attempt was forbidden."""
     if last != Cause.POLICY:
         return last
-    others = phase.attempts.builds().filter(state__in=[AttemptState.RED, AttemptState.FAILED, AttemptState.REFUSED])
+    others = phase.attempts.builds().filter(
+        state__in=[AttemptState.RED, AttemptState.FAILED, AttemptState.REFUSED]
+    )
     return Cause.POLICY if not others.filter(is_policy_refusal=False).exists() else Cause.REVIEW
 
 
@@ -136,7 +140,9 @@ def fail_build(
     if attempt.kind == Attempt.Kind.BUILD:
         phase.builder_attempts += 1
         Phase.objects.filter(pk=phase.pk).update(builder_attempts=phase.builder_attempts)
-    note(phase, f"attempt_{state.lower()}", why=f"{code}: {reason}", data={"attempt": attempt.pk, "code": code})
+    note(
+        phase, f"attempt_{state.lower()}", why=f"{code}: {reason}", data={"attempt": attempt.pk, "code": code}
+    )
     after_failure(run, phase, attempt, cause)
 
 

@@ -41,7 +41,7 @@ class TierState(StrEnum):
 
 
 class PhaseState(StrEnum):
-    """States of a phase. GATE: a candidate waits for its gate or an audit; CI_RUNNING: the gate is at work."""
+    """States of a phase. GATE: a candidate waits for gate or audit; CI_RUNNING: the gate works."""
 
     QUEUED = "QUEUED"
     EXECUTING = "EXECUTING"

@@ -1,4 +1,4 @@
-"""What the runs app needs from the apps above it, as Protocols. settings.AUTOPACK_PORTS binds them by path."""
+"""What the runs app needs from the apps above it, as Protocols, bound by settings.AUTOPACK_PORTS."""
 
 from __future__ import annotations
 

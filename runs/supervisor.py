@@ -112,8 +112,10 @@ def _prepare_failed(run_id: str, error: AutopackError) -> None:
             note(run, "prepare_failed", why=error.detail, data={"code": error.code, "try": tries})
             outbox.settle("run.step", run_id)
             outbox.enqueue(
-                "run.step", f"{run_id}:prepare:{tries}",
-                due_at=clock.now() + timedelta(seconds=settings.GATE_BACKOFF_S), run_id=run_id,
+                "run.step",
+                f"{run_id}:prepare:{tries}",
+                due_at=clock.now() + timedelta(seconds=settings.GATE_BACKOFF_S),
+                run_id=run_id,
             )
         else:
             end_run(run, Cause.ENVIRONMENT, error.code, error.detail)
@@ -149,7 +151,9 @@ def _expire_claims(run: Run, now: datetime) -> None:
     for phase in run.phases.unclaimed_since(now):
         work = "built" if phase.state == PhaseState.QUEUED else "audited"
         fail_phase(
-            phase, Cause.ENVIRONMENT, "claim-deadline",
+            phase,
+            Cause.ENVIRONMENT,
+            "claim-deadline",
             f"Nobody {work} the phase within {settings.CLAIM_DEADLINE_S:g} s",
         )
 
@@ -167,7 +171,9 @@ def _walk_tiers(run: Run) -> None:
             move(tier, "started", started_at=clock.now())
         if _must_review(run, tier):
             end_run(
-                run, Cause.REVIEW, "major-issue",
+                run,
+                Cause.REVIEW,
+                "major-issue",
                 f"Safety-critical tier {tier.tier_id} has {tier.major_issues_count} major issues",
             )
             return
@@ -206,7 +212,9 @@ def _stops_the_run(run: Run, tier: Tier, phases: list[Phase]) -> bool:
             finish_run(run)
         else:
             end_run(
-                run, Cause.BUDGET, "tier_max_minor_issues_tolerated",
+                run,
+                Cause.BUDGET,
+                "tier_max_minor_issues_tolerated",
                 f"Tier {tier.tier_id} is not clean and the run goes one tier at a time",
             )
         return True

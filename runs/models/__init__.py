@@ -1,4 +1,4 @@
-"""The tables of a run's life. `lifecycle.py` says which moves are legal; constraints hold what SQL can hold."""
+"""The tables of a run's life. `lifecycle.py` says which moves are legal; constraints hold the rest."""
 
 from runs.models.agents import Agent, ApiToken
 from runs.models.history import Outbox, TokenEntry, Transition

@@ -65,8 +65,12 @@ class TokenEntry(models.Model):
         ADJUST = "adjust"
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="token_entries")
-    tier = models.ForeignKey(Tier, null=True, blank=True, on_delete=models.CASCADE, related_name="token_entries")
-    phase = models.ForeignKey(Phase, null=True, blank=True, on_delete=models.CASCADE, related_name="token_entries")
+    tier = models.ForeignKey(
+        Tier, null=True, blank=True, on_delete=models.CASCADE, related_name="token_entries"
+    )
+    phase = models.ForeignKey(
+        Phase, null=True, blank=True, on_delete=models.CASCADE, related_name="token_entries"
+    )
     attempt = models.ForeignKey(
         Attempt, null=True, blank=True, on_delete=models.CASCADE, related_name="token_entries"
     )
@@ -81,7 +85,8 @@ class TokenEntry(models.Model):
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind="adjust") | Q(tokens=None) | Q(tokens__gte=0), name="token_entry_not_negative"
+                condition=Q(kind="adjust") | Q(tokens=None) | Q(tokens__gte=0),
+                name="token_entry_not_negative",
             ),
             models.UniqueConstraint(
                 fields=["attempt", "kind"],

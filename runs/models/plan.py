@@ -80,9 +80,7 @@ class Run(models.Model):
             models.Index(fields=["-created_at", "run_id"], name="run_newest"),
             models.Index(fields=["state", "-created_at"], name="run_by_state"),
             # the sweep: runs that may need a step
-            models.Index(
-                fields=["deadline_at"], condition=Q(completed_at=None), name="run_active_deadline"
-            ),
+            models.Index(fields=["deadline_at"], condition=Q(completed_at=None), name="run_active_deadline"),
         ]
 
     def __str__(self) -> str:

@@ -61,9 +61,7 @@ class Attempt(models.Model):
     failure_reason = models.TextField(blank=True, default="")
     is_policy_refusal = models.BooleanField(default=False)
     # an audit's own fields: what it looks at, and what it says
-    target = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="audits"
-    )
+    target = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="audits")
     purpose = models.CharField(max_length=16, choices=Purpose.choices, blank=True, default="")
     profile = models.CharField(max_length=64, blank=True, default="")
     verdict = models.CharField(max_length=16, blank=True, default="")
@@ -90,7 +88,8 @@ class Attempt(models.Model):
                 condition=Q(state__in=[str(s) for s in AttemptState]), name="attempt_state_is_legal"
             ),
             models.CheckConstraint(
-                condition=Q(verdict__in=["", "approve", "revise", "escalate"]), name="attempt_verdict_is_legal"
+                condition=Q(verdict__in=["", "approve", "revise", "escalate"]),
+                name="attempt_verdict_is_legal",
             ),
             models.CheckConstraint(condition=Q(tokens_reserved__gte=0), name="attempt_reserve_not_negative"),
             models.CheckConstraint(

@@ -85,7 +85,9 @@ def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: Aud
             if target is None or run.state not in LIVE_RUN_STATES or phase.is_terminal:
                 raise NoAudit(f"Phase {phase_id} has no patch to judge")
             purpose = Attempt.Purpose.FAILURE if target.ended_at else Attempt.Purpose.APPROVAL
-            audit = open_audit(phase, target, purpose, profile=(phase.audit_request or {}).get("profile") or "")
+            audit = open_audit(
+                phase, target, purpose, profile=(phase.audit_request or {}).get("profile") or ""
+            )
         _same_patch(audit, result)
         audit.agent = agent
         outbox.settle("agent.work", f"{phase.pk}:audit")
@@ -96,7 +98,13 @@ def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: Aud
 def _check(result: AuditResult) -> None:
     if result.verdict not in VERDICTS:
         raise Invalid(
-            [problem("enum", ["body", "recommendation"], f"One of {', '.join(VERDICTS)}; it is {result.verdict!r}")]
+            [
+                problem(
+                    "enum",
+                    ["body", "recommendation"],
+                    f"One of {', '.join(VERDICTS)}; it is {result.verdict!r}",
+                )
+            ]
         )
 
 
@@ -115,11 +123,16 @@ def _decide(run: Run, phase: Phase, audit: Attempt, result: AuditResult, by: str
     audit.report = {"confidence": result.confidence, "patches": [p.description for p in result.patches]}
     audit.submitted_at = audit.ended_at = clock.now()
     audit.save()
-    Phase.objects.filter(pk=phase.pk).update(auditor_attempts=phase.auditor_attempts + 1, claim_deadline_at=None)
+    Phase.objects.filter(pk=phase.pk).update(
+        auditor_attempts=phase.auditor_attempts + 1, claim_deadline_at=None
+    )
     reload(phase, run)
     note(
-        phase, f"audit_{result.verdict}d" if result.verdict.endswith("e") else f"audit_{result.verdict}",
-        who=by, why=result.notes[:1000], data={"attempt": audit.pk, "patch": audit.patch_hash},
+        phase,
+        f"audit_{result.verdict}d" if result.verdict.endswith("e") else f"audit_{result.verdict}",
+        who=by,
+        why=result.notes[:1000],
+        data={"attempt": audit.pk, "patch": audit.patch_hash},
     )
     if run.state not in LIVE_RUN_STATES or phase.is_terminal:
         return audit

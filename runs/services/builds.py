@@ -54,9 +54,7 @@ def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
         raise
 
 
-def submit_build_unleased(
-    run_id: str, phase_id: str, *, agent: str, result: BuildResult
-) -> Attempt:
+def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: BuildResult) -> Attempt:
     """Claim a phase that nobody holds and submit its result in the same transaction (existing clients).
 
     Raises RunNotFound, PhaseNotFound, LeaseHeld, PhaseNotReady. Late usage and issues are booked first.
@@ -108,9 +106,8 @@ def fail_attempt(lease_id: str, *, fence: int, code: str, reason: str, cause: Ca
             fail_phase(phase, cause, code, reason)
             return
         if attempt.kind == Attempt.Kind.AUDIT:
-            from runs.judgement import want_audit
-
             from runs.endings import close_attempt
+            from runs.judgement import want_audit
 
             close_attempt(attempt, AttemptState.FAILED, code=code, reason=reason)
             phase.auditor_attempts += 1

@@ -100,7 +100,9 @@ def _find(
 def _named(phase: Phase, kind: str) -> tuple[Phase, Attempt | None]:
     lease = phase.leases.live().first()
     if lease is not None:
-        raise LeaseHeld(f"{lease.owner} holds phase {phase.phase_id}", expires_at=lease.expires_at.isoformat())
+        raise LeaseHeld(
+            f"{lease.owner} holds phase {phase.phase_id}", expires_at=lease.expires_at.isoformat()
+        )
     if kind == "audit":
         wanted = phase.attempts.filter(kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED).first()
         if wanted is None:

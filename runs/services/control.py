@@ -21,8 +21,16 @@ def cancel_run(run_id: str, *, by: str, why: str) -> Run:
     return run
 
 
-def note_issue_counts(phase_pk: int, *, phase_minor: int = 0, phase_major: int = 0, tier_minor: int = 0,
-                      tier_major: int = 0, run_minor: int = 0, run_major: int = 0) -> None:
+def note_issue_counts(
+    phase_pk: int,
+    *,
+    phase_minor: int = 0,
+    phase_major: int = 0,
+    tier_minor: int = 0,
+    tier_major: int = 0,
+    run_minor: int = 0,
+    run_major: int = 0,
+) -> None:
     """Add to the counts of distinct issues of a phase, its tier and its run; in the caller's transaction.
 
     Deltas may be negative (an issue that becomes major is no longer minor). When a cap may be passed the
@@ -47,9 +55,14 @@ def note_issue_counts(phase_pk: int, *, phase_minor: int = 0, phase_major: int =
 
 
 def _wake_over_cap(phase_pk: int) -> None:
-    run = Run.objects.active().filter(phases=phase_pk).only(
-        "run_id", "minor_issues_count", "max_minor_issues_total", "major_issues_count", "safety_profile"
-    ).first()
+    run = (
+        Run.objects.active()
+        .filter(phases=phase_pk)
+        .only(
+            "run_id", "minor_issues_count", "max_minor_issues_total", "major_issues_count", "safety_profile"
+        )
+        .first()
+    )
     if run is None:
         return
     if run.minor_issues_count > run.max_minor_issues_total or (

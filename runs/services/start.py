@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import IntegrityError, transaction
+from strategy.services import freeze, project_for
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
@@ -15,7 +16,6 @@ from runs.plan import check_plan, parse_plan_document
 from runs.transitions import move
 from strategy.engine import compile_strategy
 from strategy.models import Project
-from strategy.services import freeze, project_for
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions
 
 
@@ -101,7 +101,13 @@ def split_by_tier(plan: Plan, limit: int) -> list[Plan]:
         size = sum(phase.tier_id == tier.tier_id for phase in plan.phases)
         if size > limit:
             raise TooManyPhases(
-                [problem("too_many_phases", ["plan", tier.tier_id], f"{size} phases in one tier; {limit} are allowed")]
+                [
+                    problem(
+                        "too_many_phases",
+                        ["plan", tier.tier_id],
+                        f"{size} phases in one tier; {limit} are allowed",
+                    )
+                ]
             )
         if tiers and count + size > limit:
             flush()

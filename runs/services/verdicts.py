@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import F
+
 from runs import budgets, outbox, ports
 from runs.endings import fail_phase
 from runs.judgement import fail_build, is_approved, needs_approval, requeue, want_audit
@@ -12,7 +14,6 @@ from runs.models import Attempt, Phase, Run, Tier
 from runs.services.lookup import reload
 from runs.supervisor import locked_run
 from runs.transitions import move, note
-from django.db.models import F
 
 INFRA_TRIES = 3
 
@@ -110,7 +111,9 @@ def gate_finished(attempt_id: str, *, verdict: str, fingerprint: str = "", reaso
         else:
             attempt.fingerprint = fingerprint[:64]
             attempt.save(update_fields=["fingerprint"])
-            fail_build(run, phase, attempt, Cause.GATE, AttemptState.RED, "gate-red", reason or "The gate is red")
+            fail_build(
+                run, phase, attempt, Cause.GATE, AttemptState.RED, "gate-red", reason or "The gate is red"
+            )
 
 
 def _gate_passed(run: Run, phase: Phase, attempt: Attempt, verdict: str) -> None:
