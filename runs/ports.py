@@ -87,7 +87,7 @@ class GateDispatcher(Protocol):
         """Call off what is not decided yet for the phase, inside the caller's transaction."""
 
     def is_green(self, attempt_id: str) -> bool:
-        """Tell whether evidence bound to the attempt's patch, base, strategy and profile passed or was waived."""
+        """Tell whether evidence bound to patch, base, strategy and profile passed or was waived."""
 
     def summary(self, attempt_id: str) -> dict[str, Any]:
         """Return the last gate's outcome for briefs and audits: verdict, steps, failing tests, log tail."""

@@ -203,7 +203,7 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
 
 
 def conflict_merge(attempt_id: str, *, reason: str) -> None:
-    """Record that the branch holds something that no intent explains: the phase fails, nothing is overwritten."""
+    """Record that the branch holds what no intent explains: the phase fails, nothing is overwritten."""
     attempt = _attempt(attempt_id)
     if attempt.state != AttemptState.MERGING:
         return
