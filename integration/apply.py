@@ -28,9 +28,7 @@ def build(attempt_id: str) -> None:
 
     The commit is a pure function of patch, base and attempt, so that two builders make the same one.
     """
-    attempt = (
-        Attempt.objects.select_related("phase__tier", "run__project").filter(pk=attempt_id).first()
-    )
+    attempt = Attempt.objects.select_related("phase__tier", "run__project").filter(pk=attempt_id).first()
     if attempt is None or attempt.state != AttemptState.SUBMITTED:
         return
     base = attempt.base_commit
@@ -54,7 +52,7 @@ def _candidate(attempt: Attempt) -> Candidate:
     mirror = mirror_of(run.project)
     candidate = build_candidate(
         mirror,
-        patch=attempt.patch.encode("utf-8", "surrogateescape"),
+        patch=bytes(attempt.patch),
         base=attempt.base_commit,
         rules=rules_for(run, phase),
         author=Identity(attempt.agent or "unknown", "agent@autopack.invalid"),

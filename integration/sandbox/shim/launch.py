@@ -136,7 +136,7 @@ def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report
         _close_others([*kept, report])
         step = f"starting {argv[0]}"
         os.execvpe(argv[0], argv, order["env"])
-    except BaseException as exc:  # noqa: BLE001 - a fork must never run on into its parent's code
+    except BaseException as exc:
         with contextlib.suppress(OSError):
             os.write(report, FAILURE + f"{step}: {exc}".encode(errors="replace")[:2000])
     finally:
