@@ -5,7 +5,6 @@ from __future__ import annotations
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from strategy.services import project_for
 
 from autopack_site.kernel.auth import Role
 from runs import services, waiting
@@ -21,6 +20,7 @@ from runs.api.serializers.claims import (
 )
 from runs.api.views import AgentView
 from runs.services import Claim
+from strategy.services import project_for
 
 RETRY_AFTER_S = "2"
 _ROLES = {"build": Role.BUILDER, "audit": Role.AUDITOR}

@@ -78,6 +78,13 @@ class Number(serializers.FloatField):
         return value
 
 
+class Rows(serializers.ListField):
+    """A list of objects; absent or null is an empty one."""
+
+    def __init__(self, child: serializers.BaseSerializer[Any], *, max_length: int, **kwargs: Any) -> None:
+        super().__init__(child=child, max_length=max_length, default=list, allow_null=True, **kwargs)
+
+
 class TextList(serializers.ListField):
     """A list of strings; null is an empty one."""
 

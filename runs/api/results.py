@@ -82,9 +82,9 @@ class BuilderResultView(_ResultView):
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Take a builder's result, judge its patch and build the candidate while the caller waits."""
         body = self.body(BuilderResultIn)
-        _check_size(body["patch_content"], ["body", "patch_content"])
+        result = _build_result(body)
         self.require_phase(run_id, phase_id)
-        lease_id, result = self.lease_of(body, run_id, phase_id), _build_result(body)
+        lease_id = self.lease_of(body, run_id, phase_id)
         if lease_id is not None:
             attempt = services.submit_build(lease_id, fence=body["fence"], result=result)
         else:
@@ -149,8 +149,9 @@ class AuditorResultView(_ResultView):
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Take an Auditor's verdict, and try its patch as a candidate where it suggests one."""
         body = self.body(AuditorResultIn)
+        result = _audit_result(body)
         self.require_phase(run_id, phase_id)
-        lease_id, result = self.lease_of(body, run_id, phase_id), _audit_result(body)
+        lease_id = self.lease_of(body, run_id, phase_id)
         if lease_id is not None:
             audit = services.submit_audit(lease_id, fence=body["fence"], result=result)
         else:
@@ -177,38 +178,39 @@ def _build_result(body: dict[str, Any]) -> BuildResult:
     report = {name: body[name] for name in _REPORTED if body.get(name) is not None}
     return BuildResult(
         status=body["status"],
-        patch=body["patch_content"] or "",
+        patch=_patch_bytes(body["patch_content"], "patch_content"),
         usage=usage_of(body),
         notes=body["notes"] or "",
-        issues=tuple(_rows(body, "suggested_issues")),
-        report={**report, "probe_results": [dict(probe) for probe in _rows(body, "probe_results")]},
+        issues=tuple(body["suggested_issues"] or ()),
+        report={**report, "probe_results": [dict(row) for row in body["probe_results"] or ()]},
     )
 
 
 def _audit_result(body: dict[str, Any]) -> AuditResult:
-    patches = _rows(body, "suggested_patches")
-    for index, row in enumerate(patches):
-        _check_size(row["patch_content"], ["body", "suggested_patches", index, "patch_content"])
+    patches = tuple(
+        SuggestedPatch(
+            row["description"],
+            _patch_bytes(row["patch_content"], "suggested_patches", index, "patch_content"),
+        )
+        for index, row in enumerate(body["suggested_patches"] or ())
+    )
     return AuditResult(
         verdict=body["recommendation"],
         notes=body["review_notes"],
-        patches=tuple(SuggestedPatch(row["description"], row["patch_content"]) for row in patches),
-        issues=tuple(_rows(body, "issues_found")),
+        patches=patches,
+        issues=tuple(body["issues_found"] or ()),
         usage=usage_of(body),
         confidence=body["confidence"],
         patch_hash=body.get("patch_hash"),
     )
 
 
-def _rows(body: dict[str, Any], name: str) -> list[Any]:
-    return [row for row in body.get(name) or () if row is not None]
-
-
-def _check_size(patch: str | None, loc: list[str | int]) -> None:
-    size = len((patch or "").encode("utf-8"))
-    if size > settings.MAX_PATCH_BYTES:
-        limit = settings.MAX_PATCH_BYTES
-        raise PatchTooLarge([problem("patch_too_large", loc, f"{size} bytes; {limit} are allowed")])
+def _patch_bytes(text: str | None, *loc: str | int) -> bytes:
+    patch, limit = (text or "").encode("utf-8"), settings.MAX_PATCH_BYTES
+    if len(patch) > limit:
+        row = problem("patch_too_large", ["body", *loc], f"{len(patch)} bytes; {limit} are allowed")
+        raise PatchTooLarge([row], limit_bytes=limit)
+    return patch
 
 
 def _reread(attempt_id: str) -> Attempt:

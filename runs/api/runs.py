@@ -116,7 +116,7 @@ class RunListView(AgentView):
         if "project_id" in query:
             runs = runs.filter(project__project_id=query["project_id"])
         found, following = page(runs, cursor=query.get("cursor"), limit=query["limit"])
-        return Response({"runs": RunRowOut(found, many=True).data, "next_cursor": following})
+        return Response({"runs": [RunRowOut(run).data for run in found], "next_cursor": following})
 
 
 class EventsView(AgentView):
@@ -137,7 +137,7 @@ class EventsView(AgentView):
         return Response(
             {
                 "run_id": run_id,
-                "events": EventOut(events, many=True).data,
+                "events": [EventOut(event).data for event in events],
                 "next_after": events[-1].pk if events else query["after"],
                 "has_more": len(found) > len(events),
             }

@@ -22,7 +22,7 @@ _WORDS = {
 }
 
 
-class BearerScheme(OpenApiAuthenticationExtension):
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """`Authorization: Bearer TOKEN`."""
 
     target_class = "runs.api.authentication.TokenAuthentication"

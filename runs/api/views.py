@@ -122,7 +122,7 @@ class AgentView(APIView):
         lease = leases.filter(pk=lease_id).first()
         if lease is None:
             raise LeaseNotFound(f"Lease {lease_id} not found")
-        return cast(Lease, lease)
+        return lease
 
     def project_id(self, asked: str | None) -> str | None:
         """Return the project that a request means: the one named, else the token's own, else None.

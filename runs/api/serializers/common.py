@@ -46,7 +46,7 @@ class SuggestedIssueIn(serializers.Serializer[Any]):
 
     issue_key = Word(max_length=256)
     severity = serializers.ChoiceField(choices=SEVERITIES)
-    source = Word(max_length=64, required=False)
+    source = Word(max_length=64, required=False)  # type: ignore[assignment]  # the contract's name
     category = Word(max_length=128)
     evidence_refs = TextList(allow_null=True)
     description = TextField(required=False, allow_null=True, default="", max_length=20_000)

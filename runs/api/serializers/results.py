@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from runs.api.fields import Count, Number, Text, TextList, Word
+from runs.api.fields import Count, Number, Rows, Text, TextList, Word
 from runs.api.serializers.common import FoundIssueIn, SuggestedIssueIn, UsageIn
 
 MAX_FILES = 10_000
@@ -56,8 +56,8 @@ class BuilderResultIn(_OnPhase):
     builder_attempts = Count(required=False, default=1)
     tokens_used = Count(required=False, allow_null=True, help_text="Absent means not reported")
     duration_minutes = Number(required=False, default=0.0)
-    probe_results = ProbeIn(many=True, required=False, allow_null=True, max_length=MAX_PROBES)
-    suggested_issues = SuggestedIssueIn(many=True, required=False, allow_null=True, max_length=MAX_ISSUES)
+    probe_results = Rows(ProbeIn(), max_length=MAX_PROBES)
+    suggested_issues = Rows(SuggestedIssueIn(), max_length=MAX_ISSUES)
     status = Word(max_length=64)
     notes = Text(required=False, allow_null=True, default="")
     lease_id = Word(required=False, allow_null=True)
@@ -104,8 +104,8 @@ class AuditorResultIn(_OnPhase):
     """An auditor's verdict."""
 
     review_notes = Text()
-    issues_found = FoundIssueIn(many=True, required=False, allow_null=True, max_length=MAX_ISSUES)
-    suggested_patches = SuggestedPatchIn(many=True, required=False, allow_null=True, max_length=MAX_PATCHES)
+    issues_found = Rows(FoundIssueIn(), max_length=MAX_ISSUES)
+    suggested_patches = Rows(SuggestedPatchIn(), max_length=MAX_PATCHES)
     auditor_attempts = Count(required=False, default=1)
     tokens_used = Count(required=False, allow_null=True, help_text="Absent means not reported")
     recommendation = serializers.ChoiceField(choices=("approve", "revise", "escalate"))

@@ -194,7 +194,7 @@ class EventOut(serializers.Serializer[Any]):
     to_state = serializers.CharField()
     who = serializers.CharField()
     why = serializers.CharField()
-    data = serializers.DictField()
+    data = serializers.DictField()  # type: ignore[assignment]  # a column's name
     version = serializers.IntegerField(allow_null=True)
     at = serializers.DateTimeField()
     correlation_id = serializers.CharField()
