@@ -89,7 +89,7 @@ def _build(
     is_second: bool,
 ) -> Candidate:
     with mirror.quarantine() as aside:
-        _read_base(mirror, aside, base)
+        mirror.read_index(base, aside)
         _apply(aside, parsed)
         tree = git.run("write-tree", place=aside.place).text
         changes = tree_changes(aside, base, tree)
@@ -187,19 +187,6 @@ def _listed(aside: Quarantine, tree: str) -> tuple[Entry, ...]:
         mode, _kind, sha = about.split()
         entries.append(Entry(name, int(mode, 8), sha))
     return tuple(entries)
-
-
-def _read_base(mirror: Mirror, aside: Quarantine, base: str) -> None:
-    if mirror.indexes.take(base, aside.index):
-        return
-    try:
-        git.run("read-tree", "--end-of-options", f"{base}^{{tree}}", place=aside.place)
-    except GitTimedOut:
-        raise
-    except GitFailed:
-        mirror.resolve(base)  # tells an unknown base by its own error
-        raise
-    mirror.indexes.keep(base, aside.index)
 
 
 def _apply(aside: Quarantine, parsed: ParsedPatch) -> None:

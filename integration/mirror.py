@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from integration import git, quarantine
+from integration import git
 from integration.checkouts import RAW_ATTRIBUTES, Checkout, write_checkout
 from integration.git import ZERO, Completed, Place
 from integration.git_errors import (
@@ -27,6 +27,7 @@ from integration.git_errors import (
 from integration.indexes import Indexes
 from integration.locks import held
 from integration.objects import is_sha
+from integration.quarantine import Quarantine, quarantine, sweep
 from integration.refs import PROJECT, candidate_ref, checked, full_sha, pushable, writable
 from integration.sources import Source, redacted
 
@@ -135,9 +136,22 @@ class Mirror:
         self._write_ref(ref, sha, None)
         return sha
 
-    def quarantine(self) -> AbstractContextManager[quarantine.Quarantine]:
+    def quarantine(self) -> AbstractContextManager[Quarantine]:
         """Open a quarantine for new objects (a context manager)."""
-        return quarantine.quarantine(self.path)
+        return quarantine(self.path)
+
+    def read_index(self, commit: str, aside: Quarantine) -> None:
+        """Give the quarantine the index of commit, a full name. Raises UnknownRevision."""
+        if self.indexes.take(full_sha(commit), aside.index):
+            return
+        try:
+            git.run("read-tree", "--end-of-options", f"{commit}^{{tree}}", place=aside.place)
+        except GitTimedOut:
+            raise
+        except GitFailed:
+            self.resolve(commit)  # tells an absent commit by its own error
+            raise
+        self.indexes.keep(commit, aside.index)
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -334,7 +348,7 @@ class Mirror:
 
     def maintain(self) -> int:
         """Pack loose objects and remove what crashed builds left; return how many of those there were."""
-        swept = quarantine.sweep(self.path)
+        swept = sweep(self.path)
         with held(self.path / "autopack" / "fetch.lock", timeout_s=600):
             self.git("repack", "-d", "-l", "--quiet", timeout_s=1800)
         return swept

@@ -170,7 +170,7 @@ class SuspiciousName(PatchRefused):
 
 
 class UnsupportedFile(PatchRefused):
-    """A checkout holds what no patch can carry: a device where a file was, another's file, a moving target."""
+    """A checkout holds what no patch can carry: a device in a file's place, or another user's file."""
 
     code = "unsupported-file"
     title = "A file of the checkout can't be taken"
