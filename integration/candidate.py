@@ -1,0 +1,187 @@
+"""One patch becomes one commit, or nothing at all.
+
+Judge the bytes, apply them to a private index, judge the tree that git made, write the commit, check the new
+objects, and only then move them into the mirror. No ref is written here: the caller does that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from integration import git
+from integration.git_errors import GitFailed, GitTimedOut
+from integration.judge import (
+    NO_FILE,
+    ParsedPatch,
+    PatchRules,
+    TreeChange,
+    judge,
+    judge_tree_changes,
+    judge_tree_names,
+)
+from integration.mirror import Mirror
+from integration.objects import Identity, commit_bytes, write
+from integration.patch_errors import BaseMoved, PatchDoesNotApply, PatchInvalid
+from integration.quarantine import Quarantine
+
+AUTOPACK = Identity(*git.IDENTITY)
+APPLY_TIMEOUT_S = 60.0
+_UNREADABLE = re.compile(r"corrupt|unrecognized|malformed|garbage|no valid patches|invalid path", re.I)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A commit that is whole and checked in the mirror, and that no ref names yet."""
+
+    sha: str
+    tree: str
+    base: str
+    paths: tuple[str, ...]
+    lines_added: int
+    lines_removed: int
+    patch_sha256: str
+
+
+def build_candidate(
+    mirror: Mirror,
+    *,
+    patch: bytes,
+    base: str,
+    rules: PatchRules,
+    author: Identity,
+    message: str,
+    trailers: Sequence[tuple[str, str]],
+    timestamp: datetime,
+    committer: Identity = AUTOPACK,
+) -> Candidate:
+    """Make patch one commit on base. The same arguments give the same commit, in any mirror that has base.
+
+    `base` is a full commit name, `timestamp` aware. Any number of processes may build on one mirror at once.
+
+    Raises a subclass of PatchRefused for whatever the judge or git refuses, UnknownRevision for an absent
+    base, GitTimedOut. Then no commit, ref, file or object is left.
+    """
+    parsed = judge(patch, rules)
+    with mirror.quarantine() as aside:
+        _read_base(mirror, aside, base)
+        _apply(aside, parsed)
+        tree = git.run("write-tree", place=aside.place).text
+        changes = tree_changes(aside, base, tree)
+        judge_tree_changes(changes, rules)
+        added = [change.path for change in changes if change.old_mode == NO_FILE]
+        if added:
+            names = git.run("ls-files", "-z", place=aside.place).stdout
+            judge_tree_names(added, names.decode("utf-8", "surrogateescape").rstrip("\0").split("\0"))
+        content = commit_bytes(
+            tree=tree,
+            parents=(base,),
+            author=author,
+            committer=committer,
+            at=timestamp,
+            message=message,
+            trailers=trailers,
+        )
+        sha = write(aside.objects, b"commit", content)
+        check(aside, sha)
+        aside.release(last=sha)
+    return Candidate(
+        sha=sha,
+        tree=tree,
+        base=base,
+        paths=tuple(change.path for change in changes),
+        lines_added=parsed.added,
+        lines_removed=parsed.removed,
+        patch_sha256=parsed.sha256,
+    )
+
+
+def rebuild(
+    mirror: Mirror,
+    candidate: Candidate,
+    *,
+    patch: bytes,
+    new_base: str,
+    rules: PatchRules,
+    author: Identity,
+    message: str,
+    trailers: Sequence[tuple[str, str]],
+    timestamp: datetime,
+) -> Candidate:
+    """Make the same patch a commit on a branch that has moved since.
+
+    Raises BaseMoved when it doesn't apply there any more, ValueError for another patch than the candidate's.
+    """
+    if judge(patch, rules).sha256 != candidate.patch_sha256:
+        raise ValueError("this is not the patch of that candidate")
+    try:
+        return build_candidate(
+            mirror,
+            patch=patch,
+            base=new_base,
+            rules=rules,
+            author=author,
+            message=message,
+            trailers=trailers,
+            timestamp=timestamp,
+        )
+    except PatchDoesNotApply as error:
+        raise BaseMoved(
+            f"The patch was made for {candidate.base[:12]} and does not apply to {new_base[:12]}",
+            base=candidate.base,
+            head=new_base,
+        ) from error
+
+
+def tree_changes(aside: Quarantine, base: str, tree: str) -> tuple[TreeChange, ...]:
+    """Return what differs between two trees; a rename is a removal and an addition."""
+    raw = git.run(
+        "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--end-of-options", base, tree,
+        place=aside.place,
+    ).stdout  # fmt: skip
+    fields = raw.decode("utf-8", "surrogateescape").split("\0")
+    changes = []
+    for at in range(0, len(fields) - 1, 2):
+        old_mode, new_mode, _old, _new, status = fields[at][1:].split(" ")
+        changes.append(TreeChange(fields[at + 1], old_mode, new_mode, status))
+    return tuple(changes)
+
+
+def check(aside: Quarantine, sha: str) -> None:
+    """Run git's strict checks over the new objects, and no others. Raises PatchInvalid.
+
+    `--no-full` leaves the alternates (the mirror's own objects) out; a named head leaves its refs out.
+    """
+    try:
+        git.run("fsck", "--strict", "--no-full", "--no-dangling", "--no-progress", sha, place=aside.place)
+    except GitTimedOut:
+        raise
+    except GitFailed as error:
+        raise PatchInvalid(f"Git's own check refuses the result: {error.stderr[-500:]}") from error
+
+
+def _read_base(mirror: Mirror, aside: Quarantine, base: str) -> None:
+    try:
+        git.run("read-tree", "--end-of-options", f"{base}^{{tree}}", place=aside.place)
+    except GitTimedOut:
+        raise
+    except GitFailed:
+        mirror.resolve(base)  # tells an unknown base by its own error
+        raise
+
+
+def _apply(aside: Quarantine, parsed: ParsedPatch) -> None:
+    try:
+        git.run(
+            "apply", "--cached", "--whitespace=nowarn", "-p1", "-",
+            place=aside.place, stdin=parsed.content, timeout_s=APPLY_TIMEOUT_S,
+        )  # fmt: skip
+    except GitTimedOut:
+        raise
+    except GitFailed as error:
+        why = error.stderr.removeprefix("error: ")[-1000:]
+        if _UNREADABLE.search(error.stderr):
+            raise PatchInvalid(f"Git can't read the patch: {why}") from error
+        raise PatchDoesNotApply(f"The patch does not apply: {why}") from error
