@@ -1,0 +1,56 @@
+# Autopack's two commands on a bare machine: `make demo` and `make test`.
+# They need Python 3.11, git, make and the package index; no Docker, no root, no system service.
+SHELL := /bin/sh
+PY := .venv/bin/python
+# A throw-away PostgreSQL and Redis for what follows; it stops them afterwards and keeps the exit status.
+PRIVATE_SERVICES := $(PY) manage.py services --private --
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types imports checks pytest torture bench up clean
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: ## make .venv and install the locked requirements (skipped while the lock is unchanged)
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh
+
+demo: setup ## run a real plan over a real library and show how it goes
+	$(PY) manage.py services -- $(PY) manage.py demo
+
+up: setup ## start everything in the foreground; Ctrl-C stops it
+	$(PY) manage.py up
+
+test: lint types imports ## everything that CI checks
+	$(PRIVATE_SERVICES) $(MAKE) --no-print-directory checks pytest
+
+lint: setup ## style
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: setup ## static types
+	$(PY) -m mypy .
+
+imports: setup ## the direction of dependencies
+	.venv/bin/lint-imports
+
+# The next two run beside services: inside `make test`, or with DATABASE_URL and AUTOPACK_REDIS_URL set.
+checks:
+	$(PY) -W error manage.py makemigrations --check --dry-run
+	$(PY) manage.py check
+
+pytest:
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
+
+torture: setup ## the long fault campaign
+	$(PRIVATE_SERVICES) $(PY) -m pytest -m torture $(PYTEST_ARGS)
+
+bench: setup ## the benchmarks, against their floors
+	$(PRIVATE_SERVICES) $(PY) -m benchmarks
+
+clean: ## stop nothing, but remove this checkout's services' data, caches and environment
+	@if [ -x $(PY) ]; then $(PY) manage.py services --remove; fi
+	rm -rf .autopack .autonomous_runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	if [ -L .venv ]; then rm .venv; else rm -rf .venv; fi

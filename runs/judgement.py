@@ -1,0 +1,171 @@
+"""What happens after an attempt: again, an audit, or the end of the phase (SPEC sections 3, 6 and 7).
+
+Every function works on a run whose row the caller has locked.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Max
+
+from autopack_site.kernel import clock
+from runs import budgets, outbox
+from runs.agents import agents_for, serving
+from runs.endings import close_attempt, fail_phase
+from runs.lifecycle import AttemptState, Cause, PhaseState
+from runs.models import Attempt, Phase, Run
+from runs.transitions import move, note
+
+SAME_FAILURE_LIMIT = 3
+
+
+def next_number(phase: Phase, kind: str) -> int:
+    """Return the number of the phase's next attempt of a kind, from 1."""
+    last = phase.attempts.filter(kind=kind).aggregate(last=Max("number"))["last"]
+    return (last or 0) + 1
+
+
+def requeue(phase: Phase, why: str) -> None:
+    """Put the phase back in the queue. The supervisor decides when its turn comes."""
+    move(phase, "requeued", why=why, ready_at=None, claim_deadline_at=None)
+
+
+def needs_approval(phase: Phase, attempt: Attempt) -> bool:
+    """Tell whether an Auditor must approve the attempt's patch before the branch moves.
+
+    An auditor's own patch carries its author's approval.
+    """
+    if attempt.kind == Attempt.Kind.AUDIT_PATCH:
+        return False
+    return bool(phase.limits["requires_audit"] or attempt.report.get("needs_review") or phase.audit_request)
+
+
+def is_approved(attempt: Attempt) -> bool:
+    """Tell whether an Auditor approved exactly this patch, on whatever base."""
+    return attempt.phase.attempts.filter(
+        kind=Attempt.Kind.AUDIT,
+        state=AttemptState.DECIDED,
+        verdict="approve",
+        patch_hash=attempt.patch_hash,
+        target=attempt,
+    ).exists()
+
+
+def want_audit(run: Run, phase: Phase, target: Attempt | None, purpose: str) -> None:
+    """Ask for an audit of target; the phase waits in GATE until somebody claims and decides it."""
+    maximum = int(phase.limits["max_auditor_attempts"])
+    if phase.auditor_attempts >= maximum:
+        fail_phase(phase, Cause.REVIEW, "audits-exhausted", f"All {maximum} audits are used")
+        return
+    if breach := budgets.token_breach(run, phase.tier, phase):
+        fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
+        return
+    if phase.state != PhaseState.GATE:
+        move(phase, "audit_wanted", why=purpose)
+    request = phase.audit_request or {}
+    open_audit(
+        phase, target, purpose, profile=request.get("profile") or phase.limits.get("auditor_profile") or ""
+    )
+    offer_audit(run, phase)
+
+
+def open_audit(phase: Phase, target: Attempt | None, purpose: str, *, profile: str) -> Attempt:
+    """Create the audit that an auditor may claim."""
+    return Attempt.objects.create(
+        run_id=phase.run_id,
+        phase=phase,
+        kind=Attempt.Kind.AUDIT,
+        number=next_number(phase, Attempt.Kind.AUDIT),
+        state=AttemptState.WANTED,
+        purpose=purpose,
+        profile=profile or "general_review",
+        target=target,
+        patch_hash=target.patch_hash if target else "",
+        base_commit=target.base_commit if target else "",
+        created_at=clock.now(),
+    )
+
+
+def offer_audit(run: Run, phase: Phase) -> None:
+    """Start the audit's claim deadline and wake the program that serves such audits, if there is one."""
+    Phase.objects.filter(pk=phase.pk).update(
+        claim_deadline_at=clock.database_now() + timedelta(seconds=settings.CLAIM_DEADLINE_S)
+    )
+    if serving(run, phase, "audit"):
+        outbox.enqueue("agent.work", f"{phase.pk}:audit", phase_pk=phase.pk, kind="audit")
+
+
+def after_failure(run: Run, phase: Phase, attempt: Attempt, cause: Cause) -> None:
+    """Decide what follows a build that was refused, red or unusable: again, an audit, or the end.
+
+    Callers have set the attempt's last state and counted it.
+    """
+    limits = phase.limits
+    maximum = int(limits["max_builder_attempts"])
+    builders_left = phase.builder_attempts < maximum
+    audits_left = phase.auditor_attempts < int(limits["max_auditor_attempts"])
+    stuck = _same_failures(phase, attempt) >= SAME_FAILURE_LIMIT
+    audit_due = phase.builder_attempts >= int(limits["audit_after_failures"]) or stuck or not builders_left
+    if audit_due and audits_left and _has_auditor(run, phase):
+        want_audit(run, phase, attempt, Attempt.Purpose.FAILURE)
+    elif builders_left and not stuck:
+        requeue(phase, f"{attempt.failure_code}: {attempt.failure_reason}"[:500])
+    else:
+        fail_phase(phase, final_cause(phase, cause), attempt.failure_code, attempt.failure_reason)
+
+
+def final_cause(phase: Phase, last: Cause) -> Cause:
+    """Return the cause for a phase that ran out of attempts: policy only if every attempt was forbidden."""
+    if last != Cause.POLICY:
+        return last
+    others = phase.attempts.builds().filter(
+        state__in=[AttemptState.RED, AttemptState.FAILED, AttemptState.REFUSED]
+    )
+    return Cause.POLICY if not others.filter(is_policy_refusal=False).exists() else Cause.REVIEW
+
+
+def fail_build(
+    run: Run,
+    phase: Phase,
+    attempt: Attempt,
+    cause: Cause,
+    state: AttemptState,
+    code: str,
+    reason: str,
+) -> None:
+    """Count a weak build and decide what follows."""
+    close_attempt(attempt, state, code=code, reason=reason)
+    if attempt.kind == Attempt.Kind.BUILD:
+        phase.builder_attempts += 1
+        Phase.objects.filter(pk=phase.pk).update(builder_attempts=phase.builder_attempts)
+    note(
+        phase, f"attempt_{state.lower()}", why=f"{code}: {reason}", data={"attempt": attempt.pk, "code": code}
+    )
+    after_failure(run, phase, attempt, cause)
+
+
+def lose_attempt(run: Run, phase: Phase, attempt: Attempt, why: str) -> None:
+    """Take a phase back from an agent that vanished. It costs no attempt, but not without end."""
+    close_attempt(attempt, AttemptState.LOST, code="lease-expired", reason=why)
+    phase.lost_attempts += 1
+    Phase.objects.filter(pk=phase.pk).update(lost_attempts=phase.lost_attempts)
+    note(phase, "attempt_lost", why=why, data={"attempt": attempt.pk})
+    if phase.lost_attempts > settings.MAX_LOST_ATTEMPTS:
+        fail_phase(phase, Cause.ENVIRONMENT, "agents-lost", f"{phase.lost_attempts} agents vanished at work")
+    elif attempt.kind == Attempt.Kind.AUDIT:
+        open_audit(phase, attempt.target, attempt.purpose, profile=attempt.profile)
+        offer_audit(run, phase)
+    else:
+        requeue(phase, why)
+
+
+def _has_auditor(run: Run, phase: Phase) -> bool:
+    return bool(agents_for(run, phase, "audit")) or bool(phase.audit_request)
+
+
+def _same_failures(phase: Phase, attempt: Attempt) -> int:
+    if not attempt.fingerprint:
+        return 0
+    return phase.attempts.builds().filter(fingerprint=attempt.fingerprint).count()

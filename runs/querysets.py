@@ -1,0 +1,108 @@
+"""The words of the field, as querysets: views, tasks and admin chain them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from runs.lifecycle import (
+    ACTIVE_RUN_STATES,
+    LIVE_PHASE_STATES,
+    TERMINAL_PHASE_STATES,
+    AttemptState,
+    PhaseState,
+)
+
+
+class RunQuerySet(models.QuerySet[Any]):
+    """Runs by where they stand."""
+
+    def active(self) -> RunQuerySet:
+        """Runs that have not ended."""
+        return self.filter(state__in=ACTIVE_RUN_STATES)
+
+    def terminal(self) -> RunQuerySet:
+        """Runs that have ended."""
+        return self.exclude(state__in=ACTIVE_RUN_STATES)
+
+    def overdue(self, now: datetime) -> RunQuerySet:
+        """Active runs past their wall-clock limit."""
+        return self.active().filter(deadline_at__lte=now)
+
+
+class PhaseQuerySet(models.QuerySet[Any]):
+    """Phases by where they stand."""
+
+    def live(self) -> PhaseQuerySet:
+        """Phases that somebody or some gate works on."""
+        return self.filter(state__in=LIVE_PHASE_STATES)
+
+    def terminal(self) -> PhaseQuerySet:
+        """Phases that have ended."""
+        return self.filter(state__in=TERMINAL_PHASE_STATES)
+
+    def claimable(self) -> PhaseQuerySet:
+        """Queued phases whose turn has come, in plan order. The claimed state itself excludes the others."""
+        return self.filter(state=PhaseState.QUEUED, ready_at__isnull=False).order_by(
+            "tier__tier_index", "phase_index", "phase_id"
+        )
+
+    def unclaimed_since(self, now: datetime) -> PhaseQuerySet:
+        """Phases that nobody claimed, or nobody audited, by their claim deadline."""
+        return self.filter(claim_deadline_at__lte=now).exclude(state__in=TERMINAL_PHASE_STATES)
+
+
+class AttemptQuerySet(models.QuerySet[Any]):
+    """Attempts by kind and state."""
+
+    def builds(self) -> AttemptQuerySet:
+        """Attempts that carry a patch: builders' and auditors' own."""
+        return self.filter(kind__in=["build", "audit_patch"])
+
+    def audits(self) -> AttemptQuerySet:
+        """Audits."""
+        return self.filter(kind="audit")
+
+    def open(self) -> AttemptQuerySet:
+        """Attempts that are not decided yet."""
+        return self.filter(
+            state__in=[
+                AttemptState.WANTED,
+                AttemptState.RUNNING,
+                AttemptState.SUBMITTED,
+                AttemptState.CANDIDATE,
+                AttemptState.GREEN,
+                AttemptState.MERGING,
+            ]
+        )
+
+
+class LeaseQuerySet(models.QuerySet[Any]):
+    """Leases by whether they hold."""
+
+    def live(self) -> LeaseQuerySet:
+        """Leases not released. Whether one has run out is a question to the database's clock."""
+        return self.filter(released_at=None)
+
+    def expired(self, now: datetime) -> LeaseQuerySet:
+        """Live leases that ran out by now (the database's time)."""
+        return self.live().filter(expires_at__lte=now)
+
+
+class OutboxQuerySet(models.QuerySet[Any]):
+    """Open work."""
+
+    def unsent(self, now: datetime, resend_before: datetime) -> OutboxQuerySet:
+        """Rows that are due and were never sent, or last sent before `resend_before`."""
+        return self.filter(due_at__lte=now).filter(Q(sent_at=None) | Q(sent_at__lte=resend_before))
+
+
+class ApiTokenQuerySet(models.QuerySet[Any]):
+    """Tokens by validity."""
+
+    def valid(self, now: datetime) -> ApiTokenQuerySet:
+        """Tokens neither revoked nor expired."""
+        return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))

@@ -1,0 +1,208 @@
+"""Audits: asked for, claimed, decided. A verdict is bound to the hash of the patch that it saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.errors import Invalid, problem
+from runs import budgets, outbox, ports
+from runs.endings import close_attempt, fail_phase, release
+from runs.errors import LeaseHeld, NoAudit, PatchChanged
+from runs.judgement import next_number, open_audit, requeue
+from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
+from runs.models import Attempt, Phase, Run
+from runs.ports import IssueReport
+from runs.services.builds import patch_hash
+from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
+from runs.supervisor import locked_run
+from runs.transitions import note
+
+VERDICTS = ("approve", "revise", "escalate")
+
+
+@dataclass(frozen=True)
+class SuggestedPatch:
+    """A minimal patch that an Auditor proposes; it goes the governed path like any other."""
+
+    description: str
+    patch: bytes
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """An Auditor's verdict. `patch_hash` names the patch it saw, where the auditor says so."""
+
+    verdict: str
+    notes: str
+    patches: tuple[SuggestedPatch, ...] = ()
+    issues: tuple[IssueReport, ...] = ()
+    usage: budgets.Usage = budgets.UNKNOWN_USAGE
+    confidence: str = "medium"
+    patch_hash: str | None = None
+
+
+def request_audit(
+    run_id: str, phase_id: str, *, focus: str, profile: str | None, context: str | None, by: str
+) -> Phase:
+    """Ask that an Auditor approve the phase's patch before it may land. Raises RunNotFound, PhaseNotFound."""
+    with locked_run(run_id) as run:
+        phase = phase_of(run, phase_id)
+        request = {"focus": focus, "profile": profile or "", "context": context, "by": by}
+        Phase.objects.filter(pk=phase.pk).update(audit_request=request)
+        phase.audit_request = request
+        note(phase, "audit_requested", who=by, why=focus, data={"profile": profile or ""})
+    return phase
+
+
+def submit_audit(lease_id: str, *, fence: int, result: AuditResult) -> Attempt:
+    """Take an Auditor's verdict under its lease. Raises StaleLease, PatchChanged, Invalid."""
+    _check(result)
+    with locked_run(run_id_of_lease(lease_id)) as run:
+        lease = live_lease(lease_id, fence)
+        if lease.attempt.kind != Attempt.Kind.AUDIT:
+            raise NoAudit("This lease is for a build, not for an audit")
+        _same_patch(lease.attempt, result)
+        release(lease, "submitted")
+        return _decide(run, lease.phase, lease.attempt, result, lease.owner)
+
+
+def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: AuditResult) -> Attempt:
+    """Take a verdict from a client that claims nothing: on the open audit, or on the patch in force.
+
+    Raises LeaseHeld while another auditor holds it, NoAudit when there is no patch to judge.
+    """
+    _check(result)
+    with locked_run(run_id) as run:
+        phase = phase_of(run, phase_id)
+        lease = phase.leases.live().first()
+        if lease is not None:
+            raise LeaseHeld(f"{lease.owner} holds phase {phase_id}")
+        ports.ledger().record(phase.pk, result.issues, reporter=agent)
+        audit = phase.attempts.filter(kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED).first()
+        if audit is None:
+            target = phase.attempts.builds().order_by("-created_at").first()
+            if target is None or run.state not in LIVE_RUN_STATES or phase.is_terminal:
+                raise NoAudit(f"Phase {phase_id} has no patch to judge")
+            purpose = Attempt.Purpose.FAILURE if target.ended_at else Attempt.Purpose.APPROVAL
+            audit = open_audit(
+                phase, target, purpose, profile=(phase.audit_request or {}).get("profile") or ""
+            )
+        _same_patch(audit, result)
+        audit.agent = agent
+        outbox.settle("agent.work", f"{phase.pk}:audit")
+        bare = AuditResult(**{**result.__dict__, "issues": ()})
+        return _decide(run, phase, audit, bare, agent)
+
+
+def _check(result: AuditResult) -> None:
+    if result.verdict not in VERDICTS:
+        raise Invalid(
+            [
+                problem(
+                    "enum",
+                    ["body", "recommendation"],
+                    f"One of {', '.join(VERDICTS)}; it is {result.verdict!r}",
+                )
+            ]
+        )
+
+
+def _same_patch(audit: Attempt, result: AuditResult) -> None:
+    target = audit.target
+    seen = result.patch_hash or audit.patch_hash
+    if target is not None and (target.patch_hash != audit.patch_hash or seen != target.patch_hash):
+        raise PatchChanged(f"The verdict is about patch {seen[:12]}, in force is {target.patch_hash[:12]}")
+
+
+def _decide(run: Run, phase: Phase, audit: Attempt, result: AuditResult, by: str) -> Attempt:
+    ports.ledger().record(phase.pk, result.issues, reporter=by)
+    budgets.settle(audit, result.usage, reason="verdict submitted")
+    audit.state, audit.verdict, audit.notes = AttemptState.DECIDED, result.verdict, result.notes[:20_000]
+    audit.agent = by
+    audit.report = {"confidence": result.confidence, "patches": [p.description for p in result.patches]}
+    audit.submitted_at = audit.ended_at = clock.now()
+    audit.save()
+    Phase.objects.filter(pk=phase.pk).update(
+        auditor_attempts=phase.auditor_attempts + 1, claim_deadline_at=None
+    )
+    reload(phase, run)
+    note(
+        phase,
+        f"audit_{result.verdict}d" if result.verdict.endswith("e") else f"audit_{result.verdict}",
+        who=by,
+        why=result.notes[:1000],
+        data={"attempt": audit.pk, "patch": audit.patch_hash},
+    )
+    if run.state not in LIVE_RUN_STATES or phase.is_terminal:
+        return audit
+    if result.verdict == "escalate":
+        fail_phase(phase, Cause.REVIEW, "auditor-escalated", result.notes or "The auditor escalated")
+    elif result.verdict == "approve" and audit.purpose != Attempt.Purpose.FAILURE:
+        _approve(audit)
+    else:
+        _revise(run, phase, audit, result)
+    return audit
+
+
+def _approve(audit: Attempt) -> None:
+    target = audit.target
+    if target is not None and target.state == AttemptState.GREEN:
+        outbox.enqueue("candidate.merge", target.pk, attempt_id=target.pk)
+
+
+def _revise(run: Run, phase: Phase, audit: Attempt, result: AuditResult) -> None:
+    """Drop the judged patch; try the auditor's own, or the builder once more with the notes."""
+    target = audit.target
+    if target is not None and target.ended_at is None:
+        _drop_target(phase, target, result.notes)
+    Phase.objects.filter(pk=phase.pk).update(notes=result.notes[:20_000])
+    phase.notes = result.notes[:20_000]
+    suggestion = next((p for p in result.patches if p.patch.strip()), None)
+    if suggestion is not None:
+        _try_patch(run, phase, audit, suggestion)
+    elif phase.builder_attempts < int(phase.limits["max_builder_attempts"]):
+        if phase.state in (PhaseState.GATE, PhaseState.CI_RUNNING):
+            requeue(phase, result.notes[:500])
+    else:
+        _no_attempt_left(phase, audit, result)
+
+
+def _drop_target(phase: Phase, target: Attempt, why: str) -> None:
+    ports.gates().cancel(phase.pk)
+    close_attempt(target, AttemptState.DROPPED, code="audit-revise", reason=why)
+    if target.kind == Attempt.Kind.BUILD:
+        phase.builder_attempts += 1
+        Phase.objects.filter(pk=phase.pk).update(builder_attempts=phase.builder_attempts)
+
+
+def _try_patch(run: Run, phase: Phase, audit: Attempt, suggestion: SuggestedPatch) -> None:
+    attempt = Attempt.objects.create(
+        run=run,
+        phase=phase,
+        kind=Attempt.Kind.AUDIT_PATCH,
+        number=next_number(phase, Attempt.Kind.AUDIT_PATCH),
+        state=AttemptState.SUBMITTED,
+        agent=audit.agent,
+        target=audit,
+        patch=suggestion.patch,
+        patch_hash=patch_hash(suggestion.patch),
+        base_commit=run.head_commit,
+        notes=suggestion.description[:20_000],
+        created_at=clock.now(),
+        submitted_at=clock.now(),
+    )
+    note(phase, "audit_patch_submitted", who=audit.agent, data={"attempt": attempt.pk})
+    outbox.enqueue("candidate.build", attempt.pk, attempt_id=attempt.pk)
+
+
+def _no_attempt_left(phase: Phase, audit: Attempt, result: AuditResult) -> None:
+    target = audit.target
+    if audit.purpose == Attempt.Purpose.FAILURE and target is not None:
+        if target.state == AttemptState.RED:
+            fail_phase(phase, Cause.GATE, target.failure_code, target.failure_reason)
+            return
+        if target.is_policy_refusal:
+            fail_phase(phase, Cause.POLICY, target.failure_code, target.failure_reason)
+            return
+    fail_phase(phase, Cause.REVIEW, "attempts-exhausted", result.notes or "No attempt is left to revise")

@@ -1,0 +1,168 @@
+"""Builders' results. A builder submits; only the supervisor and the gate move state (SPEC section 1)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from autopack_site.kernel import clock
+from runs import budgets, outbox, ports
+from runs.endings import close_attempt, fail_phase, release
+from runs.errors import LeaseHeld, LeaseNotFound, PhaseNotReady, StaleLease
+from runs.judgement import fail_build, next_number, want_audit
+from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
+from runs.models import Attempt, Lease, Phase, Run
+from runs.ports import IssueReport
+from runs.services.claims import grant
+from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
+from runs.supervisor import locked_run
+from runs.transitions import move, note
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a builder hands in. `status`: success, needs_review, anything else is a failure."""
+
+    status: str
+    patch: bytes
+    usage: budgets.Usage = budgets.UNKNOWN_USAGE
+    notes: str = ""
+    issues: tuple[IssueReport, ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def patch_hash(patch: bytes) -> str:
+    """Return the identity of a patch: SHA-256 of its bytes, in hex."""
+    return hashlib.sha256(patch).hexdigest()
+
+
+def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
+    """Take a builder's result under its lease; the candidate is built next, by the caller or a worker.
+
+    Raises LeaseNotFound or StaleLease. Even then the usage and the issues reported are booked: nothing seen
+    is refused because it came late.
+    """
+    try:
+        with locked_run(run_id_of_lease(lease_id)) as run:
+            lease = live_lease(lease_id, fence)
+            return _take(run, lease, result)
+    except StaleLease:
+        _book_late(lease_id, result)
+        raise
+
+
+def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: BuildResult) -> Attempt:
+    """Claim a phase that nobody holds and submit its result in the same transaction (existing clients).
+
+    Raises RunNotFound, PhaseNotFound, LeaseHeld, PhaseNotReady. Late usage and issues are booked first.
+    """
+    try:
+        with locked_run(run_id) as run:
+            phase = phase_of(run, phase_id)
+            lease = phase.leases.live().first()
+            if lease is not None:
+                raise LeaseHeld(f"{lease.owner} holds phase {phase_id}")
+            if run.state not in LIVE_RUN_STATES or phase.state != PhaseState.QUEUED or phase.ready_at is None:
+                raise PhaseNotReady(
+                    f"Phase {phase_id} takes no result now: the run is {run.state}, the phase {phase.state}",
+                    state=phase.state,
+                )
+            move(phase, "claimed", who=agent, started_at=phase.started_at or clock.now())
+            attempt = Attempt.objects.create(
+                run=run,
+                phase=phase,
+                kind=Attempt.Kind.BUILD,
+                number=next_number(phase, Attempt.Kind.BUILD),
+                state=AttemptState.WANTED,
+                base_commit=run.head_commit,
+                brief_notes=phase.notes,
+                created_at=clock.now(),
+            )
+            claim = grant(run, phase, attempt, agent=agent, ttl_s=settings.LEASE_TTL_S)
+            outbox.settle("agent.work", f"{phase.pk}:build")
+            return _take(run, live_lease(claim.lease_id, claim.fence), result)
+    except PhaseNotReady:
+        _book_late_on_phase(run_id, phase_id, agent, result)
+        raise
+
+
+def fail_attempt(lease_id: str, *, fence: int, code: str, reason: str, cause: Cause = Cause.REVIEW) -> None:
+    """Record that the holder of a lease failed: killed at its time limit, exited badly, changed nothing.
+
+    `cause` ENVIRONMENT (a missing command, a broken checkout) ends the phase at once: no other attempt
+    would fare better. Raises StaleLease.
+    """
+    with locked_run(run_id_of_lease(lease_id)) as run:
+        lease = live_lease(lease_id, fence)
+        attempt, phase = lease.attempt, lease.phase
+        release(lease, "failed")
+        if cause == Cause.ENVIRONMENT:
+            note(phase, "attempt_failed", why=f"{code}: {reason}", data={"attempt": attempt.pk, "code": code})
+            fail_phase(phase, cause, code, reason)
+            return
+        if attempt.kind == Attempt.Kind.AUDIT:
+            close_attempt(attempt, AttemptState.FAILED, code=code, reason=reason)
+            phase.auditor_attempts += 1
+            Phase.objects.filter(pk=phase.pk).update(auditor_attempts=phase.auditor_attempts)
+            reload(phase, run)
+            note(phase, "audit_failed", why=f"{code}: {reason}", data={"attempt": attempt.pk})
+            want_audit(run, phase, attempt.target, attempt.purpose)
+            return
+        attempt.fingerprint = hashlib.sha256(f"{code}:{reason}".encode()).hexdigest()
+        attempt.save(update_fields=["fingerprint"])
+        fail_build(run, phase, attempt, cause, AttemptState.FAILED, code, reason)
+
+
+def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
+    attempt, phase = lease.attempt, lease.phase
+    release(lease, "submitted")
+    ports.ledger().record(phase.pk, result.issues, reporter=lease.owner)
+    budgets.settle(attempt, result.usage, reason="result submitted")
+    reload(phase, run)
+    attempt.notes = result.notes[:20_000]
+    attempt.report = {**result.report, "needs_review": result.status == "needs_review"}
+    attempt.submitted_at = clock.now()
+    attempt.patch, attempt.patch_hash = result.patch, patch_hash(result.patch)
+    if result.status in ("success", "needs_review") and result.patch.strip():
+        attempt.state = AttemptState.SUBMITTED
+        attempt.save()
+        note(phase, "submitted", who=lease.owner, data={"attempt": attempt.pk, "patch": attempt.patch_hash})
+        outbox.enqueue("candidate.build", attempt.pk, attempt_id=attempt.pk)
+        return attempt
+    attempt.state = AttemptState.SUBMITTED  # settled already: closing it must not settle again
+    attempt.save()
+    if result.patch.strip() or result.status not in ("success", "needs_review"):
+        code, reason = "builder-failed", f"The builder reported {result.status!r}"
+    else:
+        code, reason = "empty-patch", "The builder changed nothing"
+    attempt.fingerprint = hashlib.sha256(f"{code}:{result.status}".encode()).hexdigest()
+    attempt.save(update_fields=["fingerprint"])
+    fail_build(run, phase, attempt, Cause.REVIEW, AttemptState.FAILED, code, reason)
+    return attempt
+
+
+def _book_late(lease_id: str, result: BuildResult) -> None:
+    lease = Lease.objects.filter(pk=lease_id).first()
+    if lease is None:
+        raise LeaseNotFound(f"Lease {lease_id} not found")
+    with locked_run(lease.run_id):
+        attempt = Attempt.objects.select_related("phase").get(pk=lease.attempt_id)
+        if result.usage.tokens is not None and attempt.state != AttemptState.RUNNING:
+            budgets.book_late(attempt, result.usage)
+        ports.ledger().record(attempt.phase_id, result.issues, reporter=lease.owner)
+        note(attempt.phase, "late_result", who=lease.owner, data={"attempt": attempt.pk})
+
+
+def _book_late_on_phase(run_id: str, phase_id: str, agent: str, result: BuildResult) -> None:
+    with locked_run(run_id) as run:
+        phase = phase_of(run, phase_id)
+        if not phase.is_terminal and not run.is_terminal:
+            return
+        last = phase.attempts.builds().select_related("phase").order_by("-created_at").first()
+        if last is not None and last.agent == agent and result.usage.tokens and last.tokens_used is None:
+            budgets.book_late(last, result.usage)
+        ports.ledger().record(phase.pk, result.issues, reporter=agent)
+        note(phase, "late_result", who=agent)

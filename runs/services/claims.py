@@ -1,0 +1,192 @@
+"""Leases: claim, heartbeat, release. One live lease a phase, fences that only grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from autopack_site.kernel import clock
+from runs import budgets, outbox
+from runs.brief import brief_for
+from runs.endings import release
+from runs.errors import LeaseHeld, PhaseNotReady, RunEnded, StaleLease
+from runs.judgement import lose_attempt, next_number
+from runs.lifecycle import LIVE_RUN_STATES, AttemptState, PhaseState
+from runs.models import Attempt, Lease, Phase, Run
+from runs.services.lookup import live_lease, phase_of, run_id_of_lease
+from runs.supervisor import locked_run
+from runs.transitions import move, note
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A lease and what its holder needs to start. `fence` goes with every later write."""
+
+    lease_id: str
+    fence: int
+    run_id: str
+    phase_id: str
+    kind: str
+    attempt_id: str
+    base_commit: str
+    expires_at: datetime
+    ttl_s: float
+    brief: dict[str, Any]
+
+
+def claim_phase(
+    run_id: str,
+    *,
+    agent: str,
+    kind: str = "build",
+    phase_id: str | None = None,
+    phase_pk: int | None = None,
+    categories: list[str] | None = None,
+    ttl_s: float | None = None,
+) -> Claim | None:
+    """Claim the next phase to build (`build`) or to audit (`audit`); None when nothing is there to claim.
+
+    Naming a phase claims that one. Raises RunNotFound, PhaseNotFound, and for a named phase LeaseHeld or
+    PhaseNotReady.
+    """
+    with locked_run(run_id) as run:
+        if phase_pk is not None:
+            outbox.settle("agent.work", f"{phase_pk}:{kind}")
+        if run.state not in LIVE_RUN_STATES:
+            if phase_id is not None and run.is_terminal:
+                raise RunEnded(f"Run {run_id} has ended: {run.state}")
+            return None
+        found = _find(run, kind, phase_id, phase_pk, categories)
+        if found is None:
+            return None
+        phase, attempt = found
+        if budgets.must_wait(run, phase.tier, phase):
+            if phase_id is not None:
+                raise PhaseNotReady("Other attempts hold the tokens that this one needs", waits_for="tokens")
+            return None
+        if attempt is None:
+            attempt = _open_build(run, phase, agent)
+        return grant(run, phase, attempt, agent=agent, ttl_s=ttl_s or settings.LEASE_TTL_S)
+
+
+def _find(
+    run: Run, kind: str, phase_id: str | None, phase_pk: int | None, categories: list[str] | None
+) -> tuple[Phase, Attempt | None] | None:
+    """Return the phase to claim and, for an audit, the wanted audit."""
+    phases = run.phases.select_related("tier")
+    if phase_pk is not None:
+        phases = phases.filter(pk=phase_pk)
+    if phase_id is not None:
+        return _named(phase_of(run, phase_id), kind)
+    if categories:
+        phases = phases.filter(task_category__in=categories)
+    if kind == "build":
+        phase = phases.claimable().first()
+        return None if phase is None else (phase, None)
+    attempt = (
+        Attempt.objects.filter(phase__in=phases, kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED)
+        .select_related("phase__tier", "target")
+        .order_by("created_at")
+        .first()
+    )
+    return None if attempt is None else (attempt.phase, attempt)
+
+
+def _named(phase: Phase, kind: str) -> tuple[Phase, Attempt | None]:
+    lease = phase.leases.live().first()
+    if lease is not None:
+        raise LeaseHeld(
+            f"{lease.owner} holds phase {phase.phase_id}", expires_at=lease.expires_at.isoformat()
+        )
+    if kind == "audit":
+        wanted = phase.attempts.filter(kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED).first()
+        if wanted is None:
+            raise PhaseNotReady(f"Phase {phase.phase_id} waits for no audit", state=phase.state)
+        return phase, wanted
+    if phase.state != PhaseState.QUEUED or phase.ready_at is None:
+        why = "its turn has not come" if phase.state == PhaseState.QUEUED else f"it is {phase.state}"
+        raise PhaseNotReady(f"Phase {phase.phase_id} can't be claimed: {why}", state=phase.state)
+    return phase, None
+
+
+def _open_build(run: Run, phase: Phase, agent: str) -> Attempt:
+    move(phase, "claimed", who=agent, started_at=phase.started_at or clock.now())
+    return Attempt.objects.create(
+        run=run,
+        phase=phase,
+        kind=Attempt.Kind.BUILD,
+        number=next_number(phase, Attempt.Kind.BUILD),
+        state=AttemptState.WANTED,
+        base_commit=run.head_commit,
+        brief_notes=phase.notes,
+        created_at=clock.now(),
+    )
+
+
+def grant(run: Run, phase: Phase, attempt: Attempt, *, agent: str, ttl_s: float) -> Claim:
+    """Give agent the lease on an attempt; the caller holds the run's row lock and has checked the rest."""
+    now = clock.database_now()
+    fence = phase.fence + 1
+    Phase.objects.filter(pk=phase.pk).update(fence=F("fence") + 1, claim_deadline_at=None)
+    phase.fence, phase.claim_deadline_at = fence, None
+    attempt.state, attempt.agent, attempt.fence = AttemptState.RUNNING, agent, fence
+    attempt.save(update_fields=["state", "agent", "fence"])
+    lease = Lease.objects.create(
+        run=run,
+        phase=phase,
+        attempt=attempt,
+        owner=agent,
+        fence=fence,
+        ttl_s=ttl_s,
+        acquired_at=now,
+        expires_at=now + timedelta(seconds=ttl_s),
+    )
+    budgets.reserve(attempt, budgets.reservation(phase))
+    if attempt.kind == Attempt.Kind.AUDIT:
+        note(phase, "audit_claimed", who=agent, data={"attempt": attempt.pk, "fence": fence})
+    kind = "audit" if attempt.kind == Attempt.Kind.AUDIT else "build"
+    return Claim(
+        lease_id=lease.pk,
+        fence=fence,
+        run_id=run.run_id,
+        phase_id=phase.phase_id,
+        kind=kind,
+        attempt_id=attempt.pk,
+        base_commit=attempt.base_commit,
+        expires_at=lease.expires_at,
+        ttl_s=ttl_s,
+        brief=brief_for(run, phase, attempt),
+    )
+
+
+def heartbeat(lease_id: str, *, fence: int) -> datetime:
+    """Extend the lease by its ttl from now (the database's clock); return its new end.
+
+    Raises LeaseNotFound and StaleLease: then the holder must stop. One conditional update; safe to repeat.
+    """
+    with transaction.atomic():
+        now = clock.database_now()
+        lease = Lease.objects.filter(pk=lease_id).first()
+        if lease is None:
+            live_lease(lease_id, fence)
+        assert lease is not None
+        ends = now + timedelta(seconds=lease.ttl_s)
+        rows = Lease.objects.filter(
+            pk=lease_id, fence=fence, phase__fence=fence, released_at=None, expires_at__gt=now
+        ).update(expires_at=ends)
+    if rows != 1:
+        raise StaleLease("The lease ran out, was released, or a newer claim exists", reason="stale")
+    return ends
+
+
+def release_lease(lease_id: str, *, fence: int, why: str = "released by its holder") -> None:
+    """Give the phase back without a result. Raises LeaseNotFound and StaleLease."""
+    with locked_run(run_id_of_lease(lease_id)) as run:
+        lease = live_lease(lease_id, fence)
+        release(lease, "released")
+        lose_attempt(run, lease.phase, lease.attempt, why)

@@ -1,0 +1,190 @@
+"""Starting runs: all or nothing, in one transaction."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.errors import Invalid, problem
+from autopack_site.kernel.ids import ID_RULE, is_valid_id
+from autopack_site.kernel.problem import correlation_id
+from runs import outbox, ports
+from runs.errors import RunExists, TooManyPhases
+from runs.models import Phase, Run, Tier
+from runs.plan import check_plan, parse_plan_document
+from runs.transitions import move
+from strategy.models import Project
+from strategy.services import compile_for, freeze, project_for
+from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions
+
+
+def start_run(
+    run_id: str,
+    *,
+    project_id: str | None,
+    plan: Plan,
+    options: RunOptions,
+    by: str,
+    previous: Run | None = None,
+) -> Run:
+    """Create a run from a plan: strategy compiled and frozen, rows written, first step intended.
+
+    Raises Invalid (422: bad ids, duplicates, cycles), UnknownTier and RunExists (400), TooManyPhases and
+    NoProject (422). A refused start leaves no row.
+    """
+    if not is_valid_id(run_id):
+        raise Invalid([problem("value_error", ["body", "run", "run_id"], f"A run id is {ID_RULE}")])
+    check_plan(plan)
+    project = project_for(project_id)
+    if Run.objects.filter(pk=run_id).exists():
+        raise RunExists(f"Run {run_id} already exists")
+    try:
+        with transaction.atomic():
+            return _create(run_id, project, plan, options, by, previous)
+    except IntegrityError as error:
+        if Run.objects.filter(pk=run_id).exists():
+            raise RunExists(f"Run {run_id} already exists") from error
+        raise
+
+
+def start_plan_document(
+    run_id: str, *, project_id: str | None, text: str, options: RunOptions, by: str
+) -> list[Run]:
+    """Start the run, or the linked runs, of a plan document (SPEC section 4).
+
+    A plan of more phases than one run may hold is split by tier into `{run_id}`, `{run_id}.2`, ...; each
+    starts from the branch of the one before, after that succeeded. Returns the runs in order.
+    """
+    plan = parse_plan_document(text)
+    check_plan(plan)
+    project = project_for(project_id)
+    ruleset = project.ruleset.document if project.ruleset else {}
+    limit = options.max_phases or int(ruleset.get("run_max_phases") or 25)
+    parts = split_by_tier(plan, limit)
+    runs: list[Run] = []
+    with transaction.atomic():
+        for number, part in enumerate(parts, start=1):
+            name = run_id if number == 1 else f"{run_id}.{number}"
+            previous = runs[-1] if runs else None
+            runs.append(
+                start_run(
+                    name, project_id=project.project_id, plan=part, options=options, by=by, previous=previous
+                )
+            )
+    return runs
+
+
+def split_by_tier(plan: Plan, limit: int) -> list[Plan]:
+    """Split a plan into parts of whole tiers with at most `limit` phases each, in tier order.
+
+    A dependency on an earlier part is dropped: that part is complete before the next one starts. Raises
+    TooManyPhases when one tier alone is larger than the limit.
+    """
+    if len(plan.phases) <= limit:
+        return [plan]
+    parts: list[Plan] = []
+    tiers: list[str] = []
+    count = 0
+
+    def flush() -> None:
+        inside = [phase for phase in plan.phases if phase.tier_id in tiers]
+        names = {phase.phase_id for phase in inside}
+        parts.append(
+            Plan(
+                tiers=tuple(tier for tier in plan.tiers if tier.tier_id in tiers),
+                phases=tuple(_within(phase, names) for phase in inside),
+            )
+        )
+
+    for tier in sorted(plan.tiers, key=lambda tier: (tier.tier_index, tier.tier_id)):
+        size = sum(phase.tier_id == tier.tier_id for phase in plan.phases)
+        if size > limit:
+            raise TooManyPhases(
+                [
+                    problem(
+                        "too_many_phases",
+                        ["plan", tier.tier_id],
+                        f"{size} phases in one tier; {limit} are allowed",
+                    )
+                ]
+            )
+        if tiers and count + size > limit:
+            flush()
+            tiers, count = [], 0
+        tiers.append(tier.tier_id)
+        count += size
+    flush()
+    return parts
+
+
+def _within(phase: PhaseSpec, names: set[str]) -> PhaseSpec:
+    if phase.depends_on is None:
+        return phase
+    kept = tuple(name for name in phase.depends_on if name in names)
+    return PhaseSpec(**{**phase.__dict__, "depends_on": kept})
+
+
+def _create(
+    run_id: str, project: Project, plan: Plan, options: RunOptions, by: str, previous: Run | None
+) -> Run:
+    ledger = ports.ledger()
+    ledger.begin_run(run_id, project.pk)
+    compiled = compile_for(project, ledger.backlog(project.pk), plan, run_id=run_id, options=options)
+    document = compiled.document
+    run = Run.objects.create(
+        run_id=run_id,
+        project=project,
+        strategy=freeze(run_id, project, compiled),
+        previous=previous,
+        safety_profile=document["safety_profile"],
+        run_scope=document["run_scope"],
+        token_cap=document["run_token_cap"],
+        max_phases=document["run_max_phases"],
+        max_duration_minutes=document["run_max_duration_minutes"],
+        max_minor_issues_total=document["run_max_minor_issues_total"],
+        config=project.config,
+        debt_status="cleanup_planned" if len(compiled.plan.phases) > len(plan.phases) else "none",
+        created_by=by,
+        correlation_id=correlation_id() or "",
+        created_at=clock.now(),
+    )
+    _create_rows(run, compiled)
+    move(run, "compiled", who=by, data={"strategy_sha256": compiled.sha256})
+    outbox.enqueue("run.step", run_id, run_id=run_id)
+    return run
+
+
+def _create_rows(run: Run, compiled: CompiledStrategy) -> None:
+    document = compiled.document
+    tiers = Tier.objects.bulk_create(
+        Tier(
+            run=run,
+            tier_id=tier.tier_id,
+            tier_index=tier.tier_index,
+            name=tier.name,
+            description=tier.description,
+            token_cap=document["tier_strategies"][tier.tier_id]["token_cap"],
+            ci_run_cap=document["tier_strategies"][tier.tier_id]["ci_run_cap"],
+            max_minor_issues=document["tier_strategies"][tier.tier_id]["max_minor_issues_tolerated"],
+            max_major_issues=document["tier_strategies"][tier.tier_id]["max_major_issues_tolerated"],
+        )
+        for tier in compiled.plan.tiers
+    )
+    by_id = {tier.tier_id: tier for tier in tiers}
+    Phase.objects.bulk_create(
+        Phase(
+            run=run,
+            tier=by_id[phase.tier_id],
+            phase_id=phase.phase_id,
+            phase_index=phase.phase_index,
+            name=phase.name,
+            description=phase.description,
+            task_category=document["phase_strategies"][phase.phase_id]["task_category"],
+            complexity=document["phase_strategies"][phase.phase_id]["complexity"],
+            builder_mode=document["phase_strategies"][phase.phase_id]["builder_mode"],
+            scope=list(phase.scope),
+            depends_on=None if phase.depends_on is None else list(phase.depends_on),
+            limits=document["phase_strategies"][phase.phase_id],
+        )
+        for phase in compiled.plan.phases
+    )

@@ -1,0 +1,277 @@
+"""The supervisor: one `step(run_id)` that any number of workers may call at once.
+
+A step reads the truth under the run's row lock, chooses, acts and returns. Services that record a fact
+call `advance` in the same transaction, so that the next move never waits for a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.errors import AutopackError
+from runs import agents, budgets, outbox, ports
+from runs.endings import cleanliness, close_tier, end_run, fail_phase, finish_run, release, skip_phase
+from runs.errors import RunNotFound
+from runs.judgement import lose_attempt
+from runs.lifecycle import (
+    CAUSE_STATES,
+    LIVE_RUN_STATES,
+    SHOW_EVENTS,
+    TERMINAL_PHASE_STATES,
+    AttemptState,
+    Cause,
+    PhaseState,
+    RunState,
+    TierState,
+    shown_run_state,
+)
+from runs.models import Phase, Run, Tier
+from runs.transitions import move, note
+
+log = structlog.get_logger(__name__)
+PREPARE_TRIES = 3
+
+
+@contextmanager
+def locked_run(run_id: str) -> Iterator[Run]:
+    """Hold the run's row for one transaction, and advance the run before it commits.
+
+    Raises RunNotFound. The lock orders all moves of one run; runs never wait for each other.
+    """
+    with transaction.atomic():
+        run = Run.objects.select_for_update(of=("self",)).filter(pk=run_id).first()
+        if run is None:
+            raise RunNotFound(f"Run {run_id} not found")
+        yield run
+        run.refresh_from_db()
+        advance(run)
+
+
+def step(run_id: str) -> None:
+    """Bring a run as far as it can go now. Safe to call at any time, by any number of workers."""
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None:
+        return
+    if run.state == RunState.RUN_CREATED:
+        _prepare(run)
+    with locked_run(run_id):
+        outbox.settle("run.step", run_id)
+
+
+def _prepare(run: Run) -> None:
+    """Fetch the repository and record the base, outside any transaction but the last."""
+    if run.previous is not None and not _previous_succeeded(run):
+        return
+    try:
+        base = ports.workspace().prepare(run.run_id)
+    except AutopackError as error:
+        _prepare_failed(run.run_id, error)
+        return
+    with locked_run(run.run_id) as fresh:
+        if fresh.state != RunState.RUN_CREATED:
+            return  # another worker was first
+        now = clock.now()
+        move(
+            fresh,
+            "prepared",
+            data={"base": base.commit, "branch": base.branch},
+            base_commit=base.commit,
+            head_commit=base.commit,
+            started_at=now,
+            deadline_at=now + timedelta(minutes=fresh.max_duration_minutes),
+        )
+
+
+def _previous_succeeded(run: Run) -> bool:
+    """Tell whether the run before this one (of a split plan) is done; end this one if it failed."""
+    previous = run.previous
+    if previous is None or previous.state == RunState.DONE_SUCCESS:
+        return True
+    if previous.is_terminal:
+        with locked_run(run.run_id) as fresh:
+            if not fresh.is_terminal:
+                cause = next(cause for cause, state in CAUSE_STATES.items() if state == previous.state)
+                end_run(fresh, cause, "previous-run-failed", f"Run {previous.run_id} ended {previous.state}")
+    return False
+
+
+def _prepare_failed(run_id: str, error: AutopackError) -> None:
+    with locked_run(run_id) as run:
+        if run.state != RunState.RUN_CREATED:
+            return
+        tries = run.prepare_tries + 1
+        Run.objects.filter(pk=run_id).update(prepare_tries=tries)
+        if error.retryable and tries < PREPARE_TRIES:
+            note(run, "prepare_failed", why=error.detail, data={"code": error.code, "try": tries})
+            outbox.settle("run.step", run_id)
+            outbox.enqueue(
+                "run.step",
+                f"{run_id}:prepare:{tries}",
+                due_at=clock.now() + timedelta(seconds=settings.GATE_BACKOFF_S),
+                run_id=run_id,
+            )
+        else:
+            end_run(run, Cause.ENVIRONMENT, error.code, error.detail)
+
+
+def advance(run: Run) -> None:
+    """Make every move that the present rows allow. The caller holds the run's row lock."""
+    if run.state not in LIVE_RUN_STATES:
+        return
+    now = clock.database_now()
+    if run.deadline_at and run.deadline_at <= now:
+        minutes = run.max_duration_minutes
+        end_run(run, Cause.BUDGET, "run_max_duration_minutes", f"The run is over its {minutes} minutes")
+        return
+    if breach := budgets.issue_breach(run):
+        end_run(run, Cause.BUDGET, breach.limit, breach.detail)
+        return
+    _lose_expired(run, now)
+    _expire_claims(run, now)
+    _walk_tiers(run)
+    if run.state in LIVE_RUN_STATES:
+        _show(run)
+
+
+def _lose_expired(run: Run, now: datetime) -> None:
+    for lease in run.leases.expired(now).select_related("attempt", "phase__tier"):
+        release(lease, "expired")
+        if lease.attempt.state == AttemptState.RUNNING:
+            lose_attempt(run, lease.phase, lease.attempt, f"The lease of {lease.owner} ran out")
+
+
+def _expire_claims(run: Run, now: datetime) -> None:
+    for phase in run.phases.unclaimed_since(now):
+        work = "built" if phase.state == PhaseState.QUEUED else "audited"
+        fail_phase(
+            phase,
+            Cause.ENVIRONMENT,
+            "claim-deadline",
+            f"Nobody {work} the phase within {settings.CLAIM_DEADLINE_S:g} s",
+        )
+
+
+def _walk_tiers(run: Run) -> None:
+    """Start, schedule and close tiers in order, until something has to be waited for."""
+    phases = list(run.phases.all())
+    tiers = list(run.tiers.all())
+    for tier in tiers:
+        if tier.is_terminal:
+            continue
+        mine = [phase for phase in phases if phase.tier_id == tier.pk]
+        if tier.state == TierState.PENDING:
+            ports.ledger().begin_tier(run.run_id, tier.tier_id)
+            move(tier, "started", started_at=clock.now())
+        if _must_review(run, tier):
+            end_run(
+                run,
+                Cause.REVIEW,
+                "major-issue",
+                f"Safety-critical tier {tier.tier_id} has {tier.major_issues_count} major issues",
+            )
+            return
+        _schedule(run, tier, mine, phases)
+        if run.is_terminal:
+            return
+        _set_cleanliness(tier)
+        if not all(phase.is_terminal for phase in mine):
+            return
+        close_tier(tier, mine)
+        if _stops_the_run(run, tier, mine):
+            return
+    finish_run(run)
+
+
+def _must_review(run: Run, tier: Tier) -> bool:
+    return run.safety_profile == "safety_critical" and tier.major_issues_count > tier.max_major_issues
+
+
+def _set_cleanliness(tier: Tier) -> None:
+    value = cleanliness(tier)
+    if value != tier.cleanliness:
+        Tier.objects.filter(pk=tier.pk).update(cleanliness=value)
+        note(tier, "cleanliness_changed", data={"cleanliness": value})
+        tier.cleanliness = value
+
+
+def _stops_the_run(run: Run, tier: Tier, phases: list[Phase]) -> bool:
+    """End the run early: a failed phase in safety_critical, a dirty tier in single_tier."""
+    failed = [phase for phase in phases if phase.state == PhaseState.FAILED]
+    if failed and run.safety_profile == "safety_critical":
+        finish_run(run)
+        return True
+    if run.run_scope == "single_tier" and tier.cleanliness == "not_clean":
+        if failed:
+            finish_run(run)
+        else:
+            end_run(
+                run,
+                Cause.BUDGET,
+                "tier_max_minor_issues_tolerated",
+                f"Tier {tier.tier_id} is not clean and the run goes one tier at a time",
+            )
+        return True
+    return False
+
+
+def _schedule(run: Run, tier: Tier, phases: list[Phase], every: list[Phase]) -> None:
+    """Make phases ready whose turn has come; skip those whose dependency can't complete any more."""
+    if run.safety_profile == "safety_critical" and any(p.state == PhaseState.FAILED for p in phases):
+        finish_run(run)
+        return
+    by_id = {phase.phase_id: phase for phase in every}
+    for phase in phases:
+        if phase.state != PhaseState.QUEUED or phase.ready_at is not None:
+            continue
+        earlier = phases[: phases.index(phase)]
+        if lacking := _broken_dependency(phase, by_id):
+            skip_phase(phase, f"It depends on {lacking}, which did not complete")
+        elif _is_turn(phase, earlier, by_id):
+            _make_ready(run, tier, phase)
+            if run.is_terminal:
+                return
+
+
+def _broken_dependency(phase: Phase, by_id: dict[str, Phase]) -> str | None:
+    for name in phase.depends_on or []:
+        if by_id[name].state in (PhaseState.FAILED, PhaseState.SKIPPED):
+            return name
+    return None
+
+
+def _is_turn(phase: Phase, earlier: list[Phase], by_id: dict[str, Phase]) -> bool:
+    if phase.depends_on is None:
+        return all(other.state in TERMINAL_PHASE_STATES for other in earlier)
+    return all(by_id[name].state == PhaseState.COMPLETE for name in phase.depends_on)
+
+
+def _make_ready(run: Run, tier: Tier, phase: Phase) -> None:
+    if breach := budgets.token_breach(run, tier, phase):
+        if breach.level == "run":
+            end_run(run, Cause.BUDGET, breach.limit, breach.detail)
+        else:
+            fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
+        return
+    if budgets.must_wait(run, tier, phase):
+        return
+    now = clock.database_now()
+    phase.ready_at = now
+    phase.claim_deadline_at = now + timedelta(seconds=settings.CLAIM_DEADLINE_S)
+    phase.save(update_fields=["ready_at", "claim_deadline_at"])
+    if agents.serving(run, phase, "build"):
+        outbox.enqueue("agent.work", f"{phase.pk}:build", phase_pk=phase.pk, kind="build")
+
+
+def _show(run: Run) -> None:
+    """Show the most advanced of the live phases."""
+    states = list(run.phases.values_list("state", flat=True))
+    shown = shown_run_state(states)
+    if shown != run.state:
+        move(run, SHOW_EVENTS[shown])

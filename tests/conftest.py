@@ -1,0 +1,54 @@
+"""What every test stands on: real PostgreSQL and Redis, and no way out of this machine.
+
+`make test` runs pytest beside throw-away servers; by hand:
+`.venv/bin/python manage.py services --private -- .venv/bin/pytest`. Sockets are blocked by pytest-socket but
+for loopback and unix ones (pyproject.toml).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+from django.conf import settings
+
+from autopack_site.redis_urls import broker_url, with_database
+
+REAL_DATABASE = "django.db.backends.postgresql"
+# Database 0 is left to whoever uses the same Redis without thinking.
+_FIRST_REDIS_DATABASE = 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a database that is not PostgreSQL, and give each test process its own Redis database."""
+    if settings.DATABASES["default"]["ENGINE"] != REAL_DATABASE:
+        raise pytest.UsageError("the tests need PostgreSQL: run them through `make test`")
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    url = with_database(settings.REDIS_URL, _FIRST_REDIS_DATABASE + int(worker.removeprefix("gw")))
+    settings.REDIS_URL = url
+    settings.CELERY_BROKER_URL = broker_url(url)
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """The address of a Redis database that is this test process's own, and empty."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    yield settings.REDIS_URL
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+
+
+@pytest.fixture
+def child_environment(transactional_db: None, redis_url: str) -> dict[str, str]:
+    """The environment in which a separate process uses this test's database and Redis."""
+    database = {key: str(value) for key, value in settings.DATABASES["default"].items()}
+    login = database["USER"] + (f":{quote(database['PASSWORD'], safe='')}" if database["PASSWORD"] else "")
+    port = f":{database['PORT']}" if database["PORT"] else ""
+    url = f"postgresql://{login}@{quote(database['HOST'], safe='')}{port}/{quote(database['NAME'], safe='')}"
+    return {**os.environ, "DATABASE_URL": url, "AUTOPACK_REDIS_URL": redis_url}
