@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import dj_database_url
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from autopack_site import wiring_paths
 from autopack_site.env import env_bool, env_float, env_int, env_list, env_path, env_str
@@ -114,7 +114,7 @@ APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
-SANDBOX_USER = env_str("AUTOPACK_SANDBOX_UID_BASE", "210000")
+SANDBOX_UID_BASE = env_int("AUTOPACK_SANDBOX_UID_BASE", default=210_000, minimum=1000)
 
 # --- ports and topics (wiring.py explains) -----------------------------------------------------------
 AUTOPACK_PORTS = wiring_paths.PORTS
@@ -139,7 +139,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 25,
 }
 CELERY_TASK_DEFAULT_QUEUE = "sweep"
-CELERY_TASK_QUEUES = [Queue(name) for name in ("agent", "gate", "merge", "sweep")]
+CELERY_TASK_QUEUES = [
+    Queue(name, Exchange(name), routing_key=name) for name in ("agent", "gate", "merge", "sweep")
+]
 CELERY_TASK_PUBLISH_RETRY = True
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 1,
@@ -154,6 +156,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": SWEEP_S,
         "options": {"expires": SWEEP_S, "queue": "sweep"},
     },
+    "integration-sweep": {
+        "task": "integration.tasks.sweep",
+        "schedule": SWEEP_S,
+        "options": {"expires": SWEEP_S, "queue": "sweep"},
+    },
     "aging": {
         "task": "issues.tasks.age_backlogs",
         "schedule": AGING_SWEEP_S,
@@ -162,6 +169,16 @@ CELERY_BEAT_SCHEDULE = {
 }
 CELERY_BEAT_MAX_LOOP_INTERVAL = min(5.0, SWEEP_S)
 DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+# --- processes of `manage.py up` ----------------------------------------------------------------------
+WEB_WORKERS = env_int("AUTOPACK_WEB_WORKERS", default=2, minimum=1)
+WEB_THREADS = env_int("AUTOPACK_WEB_THREADS", default=16, minimum=1)
+WORKER_CONCURRENCY = {
+    "agent": env_int("AUTOPACK_AGENT_WORKERS", default=2, minimum=1),
+    "gate": env_int("AUTOPACK_GATE_WORKERS", default=2, minimum=1),
+    "merge": env_int("AUTOPACK_MERGE_WORKERS", default=2, minimum=1),
+    "sweep": env_int("AUTOPACK_SWEEP_WORKERS", default=1, minimum=1),
+}
 
 # --- HTTP API ----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runs.models import Phase, Run
+from strategy.config import AgentConfig, ProjectConfig
 
 
-def declared(run: Run, kind: str) -> dict[str, dict[str, Any]]:
-    """Return the run's builders (`build`) or auditors (`audit`) by name, in configuration order."""
-    agents: dict[str, dict[str, Any]] = run.config.get("builders" if kind == "build" else "auditors") or {}
-    return agents
+def config_of(run: Run) -> ProjectConfig:
+    """Return the project's configuration as it was when the run started."""
+    return ProjectConfig.from_json(run.config)
 
 
-def serves(agent: dict[str, Any], category: str) -> bool:
-    """Tell whether an agent takes a category; no list means every one."""
-    categories = agent.get("categories") or []
-    return not categories or category in categories
+def agents_for(run: Run, phase: Phase, kind: str) -> tuple[AgentConfig, ...]:
+    """Return the declared builders (`build`) or auditors (`audit`) that take the phase, best fit first."""
+    config = config_of(run)
+    if kind == "build":
+        return config.builders_for(phase.task_category)
+    return config.auditors_for(phase.task_category)
 
 
-def serving(run: Run, phase: Phase, kind: str) -> str | None:
-    """Return the name of the command agent that serves the phase, or None when it waits to be claimed."""
-    for name, agent in declared(run, kind).items():
-        if agent.get("kind") == "command" and serves(agent, phase.task_category):
-            return name
-    return None
+def serving(run: Run, phase: Phase, kind: str) -> AgentConfig | None:
+    """Return the command agent that serves the phase, or None when it waits to be claimed."""
+    return next((agent for agent in agents_for(run, phase, kind) if agent.kind == "command"), None)

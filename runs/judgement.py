@@ -12,7 +12,7 @@ from django.db.models import Max
 
 from autopack_site.kernel import clock
 from runs import budgets, outbox
-from runs.agents import serving
+from runs.agents import agents_for, serving
 from runs.endings import close_attempt, fail_phase
 from runs.lifecycle import AttemptState, Cause, PhaseState
 from runs.models import Attempt, Phase, Run
@@ -162,7 +162,7 @@ def lose_attempt(run: Run, phase: Phase, attempt: Attempt, why: str) -> None:
 
 
 def _has_auditor(run: Run, phase: Phase) -> bool:
-    return bool(run.config.get("auditors")) or bool(phase.audit_request)
+    return bool(agents_for(run, phase, "audit")) or bool(phase.audit_request)
 
 
 def _same_failures(phase: Phase, attempt: Attempt) -> int:

@@ -55,6 +55,13 @@ def settle(topic: str, key: str) -> None:
     Outbox.objects.filter(topic=topic, key=key).delete()
 
 
+def nudge(topic: str, key: str) -> None:
+    """Send a message for open work now, after the commit: something that it waited for has happened."""
+    row = Outbox.objects.filter(topic=topic, key=key).first()
+    if row is not None:
+        transaction.on_commit(lambda: publish(row))
+
+
 def publish(row: Outbox) -> bool:
     """Send one message. Never raises: a broker that is away costs only the time until the sweep."""
     task, queue = settings.AUTOPACK_TOPICS[row.topic]

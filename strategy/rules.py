@@ -60,6 +60,12 @@ def canonical_category(category: str, category_map: Mapping[str, str]) -> str:
     return defaults.ALIASES.get(mapped, mapped)
 
 
+def is_published(name: str) -> bool:
+    """Tell whether name is a category of the published table, in either spelling."""
+    normal = normal_name(name)
+    return defaults.ALIASES.get(normal, normal) in _TABLE_NAMES
+
+
 def read_rules(ruleset: Mapping[str, Any]) -> Rules:
     """Return the effective rules of a document that the ruleset schema accepts; absent parts are defaults."""
     category_map = {normal_name(key): value for key, value in ruleset.get("category_map", {}).items()}

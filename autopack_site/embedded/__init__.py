@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from autopack_site.embedded.services import Services, discard, private, shared, start, sweep
+from autopack_site.embedded.services import Services, discard, is_set, private, shared, start, sweep
 
-__all__ = ["Services", "discard", "private", "shared", "start", "sweep"]
+__all__ = ["Services", "discard", "is_set", "private", "shared", "start", "sweep"]

@@ -17,7 +17,6 @@ from autopack_site.embedded import folders as places
 from autopack_site.embedded import wheels
 from autopack_site.embedded.accounts import service_account
 from autopack_site.embedded.errors import ServiceNotOwned
-from autopack_site.embedded.folders import Folders
 from autopack_site.embedded.postgres import Postgres
 from autopack_site.embedded.redis import Redis
 from autopack_site.embedded.server import Server
@@ -33,7 +32,6 @@ PRIVATE_PREFIX = "private-"
 class Services:
     """A running pair. A part that was not wanted is None."""
 
-    folders: Folders
     postgres: Postgres | None
     redis: Redis | None
 
@@ -59,9 +57,9 @@ class Services:
 
     def stop(self) -> None:
         """Stop what we started; what another process owns is left alone. Safe to repeat."""
-        with _locked(self.folders.state_dir):
-            for server in self.servers:
-                if not server.adopted:
+        for server in self.servers:
+            if not server.adopted:
+                with _locked(server.folders.state_dir):
                     server.stop()
 
 
@@ -78,10 +76,10 @@ def start(
     folders = places.prepare(state_dir, account)
     with _locked(folders.state_dir):
         recorded = _read_record(folders.state_dir)
-        programs = wheels.programs(folders.home, account) if want_postgres or want_redis else None
+        programs = wheels.programs(folders.home, account)
         postgres = Postgres(folders, account, programs, is_durable=is_durable) if want_postgres else None
         redis = Redis(folders, account, programs, is_durable=is_durable) if want_redis else None
-        services = Services(folders, postgres, redis)
+        services = Services(postgres, redis)
         try:
             for server in services.servers:
                 server.on_change = _recorder(server)
@@ -100,11 +98,11 @@ def shared(state_dir: Path) -> Iterator[Services]:
 
     While it runs `local.json` holds the addresses, so that commands in other terminals find it.
     """
-    services = start(
-        state_dir,
-        want_postgres=not is_set("DATABASE_URL"),
-        want_redis=not is_set("AUTOPACK_REDIS_URL"),
-    )
+    want_postgres, want_redis = not is_set("DATABASE_URL"), not is_set("AUTOPACK_REDIS_URL")
+    if not (want_postgres or want_redis):
+        yield Services(None, None)
+        return
+    services = start(state_dir, want_postgres=want_postgres, want_redis=want_redis)
     ours = {server.name for server in services.servers if not server.adopted}
     addresses = {
         "postgres": ("database_url", services.database_url),

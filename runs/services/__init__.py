@@ -17,6 +17,7 @@ from runs.services.verdicts import (
     finish_merge,
     gate_finished,
     gate_started,
+    record_broken_apply,
     record_candidate,
     record_refusal,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "gate_started",
     "heartbeat",
     "note_issue_counts",
+    "record_broken_apply",
     "record_candidate",
     "record_refusal",
     "release_lease",

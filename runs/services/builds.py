@@ -10,9 +10,9 @@ from django.conf import settings
 
 from autopack_site.kernel import clock
 from runs import budgets, outbox, ports
-from runs.endings import release
+from runs.endings import close_attempt, fail_phase, release
 from runs.errors import LeaseHeld, LeaseNotFound, PhaseNotReady, StaleLease
-from runs.judgement import fail_build, next_number
+from runs.judgement import fail_build, next_number, want_audit
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Phase, Run
 from runs.ports import IssueReport
@@ -27,16 +27,16 @@ class BuildResult:
     """What a builder hands in. `status`: success, needs_review, anything else is a failure."""
 
     status: str
-    patch: str
+    patch: bytes
     usage: budgets.Usage = budgets.UNKNOWN_USAGE
     notes: str = ""
     issues: tuple[IssueReport, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def patch_hash(patch: str) -> str:
-    """Return the identity of a patch: SHA-256 of its UTF-8 bytes (surrogate escapes restored), in hex."""
-    return hashlib.sha256(patch.encode("utf-8", "surrogateescape")).hexdigest()
+def patch_hash(patch: bytes) -> str:
+    """Return the identity of a patch: SHA-256 of its bytes, in hex."""
+    return hashlib.sha256(patch).hexdigest()
 
 
 def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
@@ -95,8 +95,6 @@ def fail_attempt(lease_id: str, *, fence: int, code: str, reason: str, cause: Ca
     `cause` ENVIRONMENT (a missing command, a broken checkout) ends the phase at once: no other attempt
     would fare better. Raises StaleLease.
     """
-    from runs.endings import fail_phase
-
     with locked_run(run_id_of_lease(lease_id)) as run:
         lease = live_lease(lease_id, fence)
         attempt, phase = lease.attempt, lease.phase
@@ -106,9 +104,6 @@ def fail_attempt(lease_id: str, *, fence: int, code: str, reason: str, cause: Ca
             fail_phase(phase, cause, code, reason)
             return
         if attempt.kind == Attempt.Kind.AUDIT:
-            from runs.endings import close_attempt
-            from runs.judgement import want_audit
-
             close_attempt(attempt, AttemptState.FAILED, code=code, reason=reason)
             phase.auditor_attempts += 1
             Phase.objects.filter(pk=phase.pk).update(auditor_attempts=phase.auditor_attempts)

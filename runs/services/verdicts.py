@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import F
 
 from runs import budgets, outbox, ports
-from runs.endings import fail_phase
+from runs.endings import close_attempt, fail_phase
 from runs.judgement import fail_build, is_approved, needs_approval, requeue, want_audit
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Phase, Run, Tier
@@ -78,8 +78,6 @@ def record_refusal(attempt_id: str, *, code: str, reason: str, is_policy: bool) 
 
 def _conflicted(phase: Phase, attempt: Attempt, code: str, reason: str) -> None:
     """A green patch no longer fits the moved branch: build it anew, at no attempt's cost."""
-    from runs.endings import close_attempt
-
     close_attempt(attempt, AttemptState.DROPPED, code=code, reason=reason)
     note(phase, "conflicted", why=reason, data={"attempt": attempt.pk})
     Phase.objects.filter(pk=phase.pk).update(lost_attempts=F("lost_attempts") + 1)
@@ -202,7 +200,16 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         move(run, "snapshot_created", data={"tag": tag, "commit": new_head})
 
 
-def conflict_merge(attempt_id: str, *, reason: str) -> None:
+def record_broken_apply(attempt_id: str, *, code: str, reason: str) -> None:
+    """Record that git itself failed on a submitted patch: no other attempt would fare better."""
+    with locked_run(_run_id(attempt_id)) as run:
+        outbox.settle("candidate.build", attempt_id)
+        attempt = _attempt(attempt_id)
+        if attempt.state == AttemptState.SUBMITTED and run.state in LIVE_RUN_STATES:
+            fail_phase(attempt.phase, Cause.ENVIRONMENT, code, reason)
+
+
+def conflict_merge(attempt_id: str, *, code: str, reason: str) -> None:
     """Record that the branch holds what no intent explains: the phase fails, nothing is overwritten."""
     attempt = _attempt(attempt_id)
     if attempt.state != AttemptState.MERGING:
@@ -211,4 +218,4 @@ def conflict_merge(attempt_id: str, *, reason: str) -> None:
     attempt.save(update_fields=["state"])
     phase = attempt.phase
     reload(phase, attempt.run)
-    fail_phase(phase, Cause.ENVIRONMENT, "branch-conflict", reason)
+    fail_phase(phase, Cause.ENVIRONMENT, code, reason)

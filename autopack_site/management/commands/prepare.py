@@ -1,0 +1,19 @@
+"""`manage.py prepare`: bring database and static files up to date; at the first start, make an operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    """Safe to repeat. `manage.py up` calls it at each start; a deployment calls it once a release."""
+
+    help = "Migrate, collect static files, and at the first start create an operator and a token."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Do it."""
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)

@@ -1,0 +1,103 @@
+"""The governed apply, first half: a submitted patch is judged and becomes a candidate commit.
+
+The second half, moving the branch, is `merge.py`. No transaction is open while git works.
+"""
+
+from __future__ import annotations
+
+import structlog
+from django.conf import settings
+
+from integration import crash
+from integration.candidate import Candidate, build_candidate
+from integration.git_errors import GitFailed
+from integration.judge import DEFAULT_PROTECTED, PatchRules
+from integration.objects import Identity
+from integration.patch_errors import PatchRefused
+from integration.repository import mirror_of
+from runs import services
+from runs.agents import config_of
+from runs.lifecycle import AttemptState
+from runs.models import Attempt, Phase, Run
+
+log = structlog.get_logger(__name__)
+
+
+def build(attempt_id: str) -> None:
+    """Judge a submitted patch, build its candidate and record the outcome. Safe to repeat and to race.
+
+    The commit is a pure function of patch, base and attempt, so that two builders make the same one.
+    """
+    attempt = Attempt.objects.select_related("phase__tier", "run__project").filter(pk=attempt_id).first()
+    if attempt is None or attempt.state != AttemptState.SUBMITTED:
+        return
+    base = attempt.base_commit
+    try:
+        candidate = _candidate(attempt)
+    except PatchRefused as error:
+        services.record_refusal(attempt_id, code=error.code, reason=error.detail, is_policy=error.is_policy)
+        return
+    except GitFailed as error:
+        log.warning("candidate.git_failed", attempt_id=attempt_id, code=error.code)
+        if not error.retryable:
+            services.record_broken_apply(attempt_id, code=error.code, reason=error.detail)
+        return  # the outbox row stays open; the sweep tries again
+    crash.line("candidate-kept")
+    services.record_candidate(attempt_id, base=base, sha=candidate.sha)
+    crash.line("candidate-recorded")
+
+
+def _candidate(attempt: Attempt) -> Candidate:
+    run, phase = attempt.run, attempt.phase
+    mirror = mirror_of(run.project)
+    candidate = build_candidate(
+        mirror,
+        patch=bytes(attempt.patch),
+        base=attempt.base_commit,
+        rules=rules_for(run, phase),
+        author=Identity(attempt.agent or "unknown", "agent@autopack.invalid"),
+        message=subject(phase),
+        trailers=trailers(run, phase, attempt),
+        timestamp=attempt.submitted_at or attempt.created_at,
+    )
+    crash.line("candidate-built")
+    mirror.keep(run.run_id, phase.phase_id, _ref_number(attempt), candidate.sha)
+    return candidate
+
+
+def _ref_number(attempt: Attempt) -> int:
+    """Return the number under which the candidate is kept: attempts and their rebuilds, all distinct."""
+    kinds = {Attempt.Kind.BUILD: 0, Attempt.Kind.AUDIT_PATCH: 1}
+    return attempt.rebuilds * 10_000 + attempt.number * 10 + kinds[Attempt.Kind(attempt.kind)]
+
+
+def subject(phase: Phase) -> str:
+    """Return the candidate's commit message: what the plan calls the work."""
+    name = " ".join(phase.name.split())[:72] or phase.phase_id
+    return f"{phase.phase_id}: {name}"
+
+
+def trailers(run: Run, phase: Phase, attempt: Attempt) -> list[tuple[str, str]]:
+    """Return what binds the commit to its origin (SPEC section 8)."""
+    return [
+        ("Autopack-Run", run.run_id),
+        ("Autopack-Phase", phase.phase_id),
+        ("Autopack-Attempt", f"{attempt.kind}-{attempt.number}"),
+        ("Autopack-Agent", attempt.agent or "unknown"),
+    ]
+
+
+def rules_for(run: Run, phase: Phase) -> PatchRules:
+    """Return what a patch of the phase may do, as the run's frozen strategy and configuration have it."""
+    config = config_of(run)
+    allowed = phase.limits["allowed"]
+    protected = tuple(dict.fromkeys((*DEFAULT_PROTECTED, *config.protected_paths)))
+    return PatchRules(
+        scope=tuple(phase.scope),
+        protected_paths=protected,
+        allowed_protected=("**",) if allowed["protected_paths"] else (),
+        max_bytes=settings.MAX_PATCH_BYTES,
+        allow_binary=allowed["binary"],
+        allow_symlinks=allowed["symlinks"],
+        allow_submodules=allowed["submodules"],
+    )

@@ -1,0 +1,204 @@
+"""One patch becomes one commit, or nothing at all.
+
+Judge the bytes, apply them to a private index, judge the tree that git made, write the commit, check the new
+objects, and only then move them into the mirror. No ref is written here: the caller does that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from integration import git
+from integration.git_errors import GitFailed, GitTimedOut
+from integration.judge import (
+    NO_FILE,
+    ParsedPatch,
+    PatchRules,
+    TreeChange,
+    judge,
+    judge_tree_changes,
+)
+from integration.mirror import Mirror
+from integration.objects import Identity, commit_bytes, write
+from integration.patch_errors import BaseMoved, PatchDoesNotApply, PatchInvalid
+from integration.quarantine import Quarantine
+from integration.strict import Entry, check_objects, judge_new_names
+
+AUTOPACK = Identity(*git.IDENTITY)
+APPLY_TIMEOUT_S = 60.0
+MAX_OBJECT_BYTES = 256 * 1024 * 1024
+_UNREADABLE = re.compile(r"corrupt|unrecognized|malformed|garbage|no valid patches|invalid path", re.I)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A commit that is whole and checked in the mirror, and that no ref names yet."""
+
+    sha: str
+    tree: str
+    base: str
+    paths: tuple[str, ...]
+    lines_added: int
+    lines_removed: int
+    patch_sha256: str
+
+
+def build_candidate(
+    mirror: Mirror,
+    *,
+    patch: bytes,
+    base: str,
+    rules: PatchRules,
+    author: Identity,
+    message: str,
+    trailers: Sequence[tuple[str, str]],
+    timestamp: datetime,
+    committer: Identity = AUTOPACK,
+) -> Candidate:
+    """Make patch one commit on base. The same arguments give the same commit, in any mirror that has base.
+
+    `base` is a full commit name, `timestamp` aware. Any number of processes may build on one mirror at once.
+
+    Raises a subclass of PatchRefused for whatever the judge or git refuses, UnknownRevision for an absent
+    base, GitTimedOut. Then no commit, ref, file or object is left.
+    """
+    parsed = judge(patch, rules)
+    try:
+        return _build(mirror, parsed, base, rules, (author, committer), message, trailers, timestamp, False)
+    except _StrangerIndex:  # a remembered index is never trusted to be right, only to be quick
+        mirror.indexes.forget(base)
+        return _build(mirror, parsed, base, rules, (author, committer), message, trailers, timestamp, True)
+
+
+class _StrangerIndex(Exception):
+    """The result changes files of which the patch says nothing."""
+
+
+def _build(
+    mirror: Mirror,
+    parsed: ParsedPatch,
+    base: str,
+    rules: PatchRules,
+    people: tuple[Identity, Identity],
+    message: str,
+    trailers: Sequence[tuple[str, str]],
+    timestamp: datetime,
+    is_second: bool,
+) -> Candidate:
+    with mirror.quarantine() as aside:
+        mirror.read_index(base, aside)
+        _apply(aside, parsed)
+        tree = git.run("write-tree", place=aside.place).text
+        changes = tree_changes(aside, base, tree)
+        if not {change.path for change in changes} <= set(parsed.paths):
+            if is_second:
+                raise PatchInvalid("Git reads the patch otherwise than it is written")
+            raise _StrangerIndex
+        judge_tree_changes(changes, rules)
+        trees = check_objects(aside, max_object_bytes=MAX_OBJECT_BYTES)
+        added = [change.path for change in changes if change.old_mode == NO_FILE]
+        judge_new_names(added, tree, trees, lambda sha: _listed(aside, sha))
+        sha = write(
+            aside.objects,
+            "commit",
+            commit_bytes(
+                tree=tree,
+                parents=(base,),
+                author=people[0],
+                committer=people[1],
+                at=timestamp,
+                message=message,
+                trailers=trailers,
+            ),
+        )
+        aside.release(last=sha)
+        mirror.indexes.keep(sha, aside.index)
+    return Candidate(
+        sha=sha,
+        tree=tree,
+        base=base,
+        paths=tuple(change.path for change in changes),
+        lines_added=parsed.added,
+        lines_removed=parsed.removed,
+        patch_sha256=parsed.sha256,
+    )
+
+
+def rebuild(
+    mirror: Mirror,
+    candidate: Candidate,
+    *,
+    patch: bytes,
+    new_base: str,
+    rules: PatchRules,
+    author: Identity,
+    message: str,
+    trailers: Sequence[tuple[str, str]],
+    timestamp: datetime,
+) -> Candidate:
+    """Make the same patch a commit on a branch that has moved since.
+
+    Raises BaseMoved when it doesn't apply there any more, ValueError for another patch than the candidate's.
+    """
+    if judge(patch, rules).sha256 != candidate.patch_sha256:
+        raise ValueError("this is not the patch of that candidate")
+    try:
+        return build_candidate(
+            mirror,
+            patch=patch,
+            base=new_base,
+            rules=rules,
+            author=author,
+            message=message,
+            trailers=trailers,
+            timestamp=timestamp,
+        )
+    except PatchDoesNotApply as error:
+        raise BaseMoved(
+            f"The patch was made for {candidate.base[:12]} and does not apply to {new_base[:12]}",
+            base=candidate.base,
+            head=new_base,
+        ) from error
+
+
+def tree_changes(aside: Quarantine, base: str, tree: str) -> tuple[TreeChange, ...]:
+    """Return what differs between two trees; a rename is a removal and an addition."""
+    raw = git.run(
+        "diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", "--end-of-options", base, tree,
+        place=aside.place,
+    ).stdout  # fmt: skip
+    fields = raw.decode("utf-8", "surrogateescape").split("\0")
+    changes = []
+    for at in range(0, len(fields) - 1, 2):
+        old_mode, new_mode, _old, _new, status = fields[at][1:].split(" ")
+        changes.append(TreeChange(fields[at + 1], old_mode, new_mode, status))
+    return tuple(changes)
+
+
+def _listed(aside: Quarantine, tree: str) -> tuple[Entry, ...]:
+    """Return the entries of a tree that was in the mirror before."""
+    raw = git.run("ls-tree", "-z", "--end-of-options", tree, place=aside.place).stdout
+    entries = []
+    for row in raw.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+        about, _, name = row.partition("\t")
+        mode, _kind, sha = about.split()
+        entries.append(Entry(name, int(mode, 8), sha))
+    return tuple(entries)
+
+
+def _apply(aside: Quarantine, parsed: ParsedPatch) -> None:
+    try:
+        git.run(
+            "apply", "--cached", "--whitespace=nowarn", "-p1", "-",
+            place=aside.place, stdin=parsed.content, timeout_s=APPLY_TIMEOUT_S,
+        )  # fmt: skip
+    except GitTimedOut:
+        raise
+    except GitFailed as error:
+        why = error.stderr.removeprefix("error: ")[-1000:]
+        if _UNREADABLE.search(error.stderr):
+            raise PatchInvalid(f"Git can't read the patch: {why}") from error
+        raise PatchDoesNotApply(f"The patch does not apply: {why}") from error

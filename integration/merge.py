@@ -1,0 +1,167 @@
+"""The governed apply, second half: a green candidate moves the run's branch.
+
+Git and the database don't commit together: the intent is recorded, `git update-ref REF new old` moves the
+branch, the move is marked. Whatever happens between, `carry_out` brings it to the one right end (ENGINE).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.errors import AutopackError
+from integration import crash
+from integration.git_errors import ProtectedBranch, RefMoved
+from integration.mirror import Mirror
+from integration.models import GitIntent
+from integration.refs import branch_ref, tag_ref
+from integration.repository import mirror_of
+from runs import outbox, services
+from runs.agents import config_of
+from runs.lifecycle import AttemptState
+from runs.models import Attempt, Run
+from runs.supervisor import locked_run
+
+log = structlog.get_logger(__name__)
+PUSH_TRIES = 6
+
+
+def merge(attempt_id: str) -> None:
+    """Move the branch to a green candidate, if it may move now. Safe to repeat and to race."""
+    run_id = Attempt.objects.filter(pk=attempt_id).values_list("run_id", flat=True).first()
+    if run_id is None:
+        return
+    intent = _plan(str(run_id), attempt_id)
+    if intent is None:
+        return
+    crash.line("intent-recorded")
+    carry_out(intent)
+
+
+def _plan(run_id: str, attempt_id: str) -> GitIntent | None:
+    """Record the intent under the run's lock; None when there is nothing to move now."""
+    with locked_run(run_id) as run:
+        pending = GitIntent.objects.open().filter(run=run).first()
+        if pending is not None:
+            return None  # its end wakes the next merge of this run
+        plan = services.begin_merge(attempt_id)
+        if plan is None:
+            return None
+        attempt = Attempt.objects.select_related("phase").get(pk=attempt_id)
+        return GitIntent.objects.create(
+            run=run,
+            attempt=attempt,
+            ref=branch_ref(run.run_id),
+            tag_ref=tag_ref(run.run_id, attempt.phase.phase_id),
+            old_sha=plan.old,
+            new_sha=plan.new,
+            due_at=clock.now() + timedelta(seconds=settings.LEASE_TTL_S),
+            created_at=clock.now(),
+        )
+
+
+def carry_out(intent: GitIntent) -> None:
+    """Bring a recorded move to its end: done, or a conflict that overwrites nothing. Any number may call it."""
+    run = Run.objects.select_related("project").get(pk=intent.run_id)
+    mirror = mirror_of(run.project)
+    if config_of(run).protects_branch(intent.ref):
+        raise ProtectedBranch(f"{intent.ref} is protected", ref=intent.ref)
+    try:
+        _move_branch(mirror, intent)
+        crash.line("branch-moved")
+        _make_tag(mirror, intent)
+        crash.line("tag-made")
+    except RefMoved as error:
+        _conflict(intent, error.detail)
+        return
+    try:
+        mirror.push(run.project.source, [(intent.new_sha, intent.ref), (intent.new_sha, intent.tag_ref)])
+    except AutopackError as error:
+        _push_failed(mirror, intent, error)
+        return
+    crash.line("pushed")
+    _mark_done(intent)
+    crash.line("merge-recorded")
+
+
+def _move_branch(mirror: Mirror, intent: GitIntent) -> None:
+    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try."""
+    current = mirror.read_ref(intent.ref)
+    if current == intent.new_sha:
+        return
+    if current is not None and current != intent.old_sha and mirror.is_ancestor(intent.new_sha, current):
+        return
+    mirror.update_ref(intent.ref, intent.new_sha, intent.old_sha)
+
+
+def _make_tag(mirror: Mirror, intent: GitIntent) -> None:
+    try:
+        mirror.update_ref(intent.tag_ref, intent.new_sha, None)
+    except RefMoved as error:
+        if error.current != intent.new_sha:
+            raise
+
+
+def _mark_done(intent: GitIntent) -> None:
+    with locked_run(intent.run_id):
+        rows = GitIntent.objects.filter(pk=intent.pk, state=GitIntent.State.PLANNED).update(
+            state=GitIntent.State.DONE, ended_at=clock.now()
+        )
+        if rows != 1:
+            return  # another worker was first
+        services.finish_merge(intent.attempt_id, new_head=intent.new_sha, tag=intent.tag_ref)
+        _wake_next(intent.run_id)
+
+
+def _wake_next(run_id: str) -> None:
+    """Other green candidates of the run waited for this move: it is their turn to look."""
+    waiting = Attempt.objects.filter(run_id=run_id, state=AttemptState.GREEN)
+    for attempt_id in waiting.values_list("pk", flat=True):
+        outbox.nudge("candidate.merge", attempt_id)
+
+
+def _conflict(intent: GitIntent, reason: str) -> None:
+    log.error("merge.conflict", run_id=intent.run_id, ref=intent.ref, reason=reason)
+    with locked_run(intent.run_id):
+        rows = GitIntent.objects.filter(pk=intent.pk, state=GitIntent.State.PLANNED).update(
+            state=GitIntent.State.CONFLICT, reason=reason, ended_at=clock.now()
+        )
+        if rows == 1:
+            services.conflict_merge(intent.attempt_id, code="branch-conflict", reason=reason)
+            _wake_next(intent.run_id)
+
+
+def _push_failed(mirror: Mirror, intent: GitIntent, error: AutopackError) -> None:
+    """Try again later; after the last try take the mirror back to where it was, since nobody saw the move."""
+    tries = intent.tries + 1
+    log.warning("merge.push_failed", run_id=intent.run_id, code=error.code, tries=tries)
+    if error.retryable and tries < PUSH_TRIES:
+        wait_s = settings.GATE_BACKOFF_S * 2 ** (tries - 1)
+        GitIntent.objects.filter(pk=intent.pk, state=GitIntent.State.PLANNED).update(
+            tries=tries, reason=error.detail, due_at=clock.now() + timedelta(seconds=wait_s)
+        )
+        return
+    try:
+        mirror.update_ref(intent.ref, intent.old_sha, intent.new_sha)
+        mirror.delete_ref(intent.tag_ref, intent.new_sha)
+    except RefMoved:
+        log.warning("merge.rollback_skipped", run_id=intent.run_id, ref=intent.ref)
+    _conflict(intent, f"The project's repository did not take the branch: {error.detail}")
+
+
+def recover(limit: int = 100) -> int:
+    """Carry out what a worker left half done; return how many intents were looked at. The sweep's."""
+    now = clock.now()
+    due = list(GitIntent.objects.due(now).order_by("due_at")[:limit])
+    for intent in due:
+        with transaction.atomic():
+            mine = GitIntent.objects.filter(pk=intent.pk, due_at=intent.due_at).update(
+                due_at=now + timedelta(seconds=settings.LEASE_TTL_S)
+            )
+        if mine:
+            carry_out(intent)
+    return len(due)

@@ -1,0 +1,226 @@
+"""The shim: starts one command, watches it and its caller, and leaves nothing alive behind it.
+
+It is a process of its own so that a caller killed with SIGKILL (a Celery child) still takes its command
+along. The order arrives as JSON on descriptor 0, which stays open: its end means that the caller is gone,
+a byte on it that the command must end. The command's output goes to descriptor 1, one JSON report to a third.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from integration.sandbox.shim import launch, linux, tree
+
+CONTROL = 0
+MEASURE_S = 0.25
+KILL_S = 10.0
+REASONS = {b"c": "cancelled", b"o": "output_limit"}
+
+
+class Shim:
+    """One run: the state between start and report."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.order = order
+        self.started = time.monotonic()
+        self.reason = ""
+        self.detail = ""
+        self.note = ""
+        self.wait_status: int | None = None
+        self.inner_code: int | None = None
+        self.cpu_s = 0.0
+        self.peak_bytes = 0
+        self.child = 0
+        self.json_status = b""
+        self.released = False
+
+    def end(self, reason: str, detail: str = "") -> None:
+        """Note the first cause to stop."""
+        if not self.reason:
+            self.reason, self.detail = reason, detail
+
+    def start(self) -> None:
+        """Fork the command. Whether its exec worked is read from the report pipe (its end: it did)."""
+        self.report_r, report_w = os.pipe()
+        self.inner_r, inner_w = os.pipe()
+        gate_r, self.gate_w = os.pipe()
+        parent = os.getpid()
+        self.child = os.fork()
+        if self.child == 0:
+            launch.become(self.order, parent=parent, status=inner_w, gate=gate_r, report=report_w)
+        for handle in (report_w, inner_w, gate_r):
+            os.close(handle)
+        null = os.open("/dev/null", os.O_RDWR)
+        for handle in (1, 2):  # the command alone holds the output now
+            os.dup2(null, handle)
+
+    def read_report(self) -> None:
+        """Take in notes and the reason why the command could not start."""
+        data = b""
+        while chunk := os.read(self.report_r, 4096):
+            data += chunk
+        for line in data.split(b"\n"):
+            text = line[1:].decode(errors="replace")
+            if line.startswith(launch.NOTE):
+                self.note = text
+            elif line.startswith(launch.FAILURE):
+                self.end("start_failed", text)
+
+    def read_inner(self) -> bool:
+        """Take in bubblewrap's status lines; False at their end. Lets the payload go once it is limited."""
+        data = os.read(self.inner_r, 65536)
+        self.json_status += data
+        *lines, self.json_status = self.json_status.split(b"\n")
+        for line in lines:
+            fields = json.loads(line)
+            if "exit-code" in fields:
+                self.inner_code = fields["exit-code"]
+            elif "child-pid" in fields and not self.released:
+                self.released = True
+                if self.order["uid"] is None:  # counted inside the namespace, not over all that the user runs
+                    limit = (self.order["processes"], self.order["processes"])
+                    try:
+                        resource.prlimit(fields["child-pid"], resource.RLIMIT_NPROC, limit)
+                    except (OSError, ValueError) as exc:
+                        self.end("start_failed", f"limiting the processes: {exc}")
+                with contextlib.suppress(OSError):
+                    os.write(self.gate_w, b"x")
+        return bool(data)
+
+    def measure(self) -> None:
+        """Account for the tree, and stop it when it takes more than it may."""
+        living_s, memory = tree.usage()
+        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu_s = max(self.cpu_s, living_s + reaped.ru_utime + reaped.ru_stime)
+        self.peak_bytes = max(self.peak_bytes, memory)
+        if memory > self.order["memory_bytes"]:
+            self.end("killed", f"The command passed its memory limit of {self.order['memory_bytes']} bytes")
+        elif self.cpu_s > self.order["cpu_s"]:
+            self.end("killed", f"The command passed its CPU limit of {self.order['cpu_s']:g} s")
+
+    def reap(self) -> None:
+        """Collect what has died; the command's own end ends the run, whatever it left running."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self.child:
+                    self.wait_status = status
+
+    def watch(self, wakeup: int) -> None:
+        """Wait for the first of: the command's end, a limit, the caller's word, the caller's end."""
+        poll = select.poll()
+        for handle in (CONTROL, wakeup, self.inner_r):
+            poll.register(handle, select.POLLIN)
+        deadline = self.started + self.order["wall_s"]
+        next_measure = self.started + MEASURE_S / 5
+        while not self.reason and self.wait_status is None:
+            now = time.monotonic()
+            if now >= deadline:
+                self.end("timeout", f"The command passed its limit of {self.order['wall_s']:g} s")
+                break
+            if now >= next_measure:
+                self.measure()
+                next_measure = now + MEASURE_S
+            ready = poll.poll(max(1, int((min(deadline, next_measure) - now) * 1000)))
+            for handle, _ in ready:
+                if handle == CONTROL:
+                    word = os.read(CONTROL, 1)
+                    self.end(REASONS.get(word, "cancelled"), "" if word else "The caller is gone")
+                elif handle == self.inner_r:
+                    if not self.read_inner():
+                        poll.unregister(self.inner_r)
+                else:
+                    word = os.read(wakeup, 64)
+                    if bytes([signal.SIGTERM]) in word:
+                        self.end("cancelled", "The caller is gone")
+            self.reap()
+
+    def finish(self) -> dict[str, Any]:
+        """Kill what is left and return the report."""
+        duration_s = time.monotonic() - self.started
+        if self.wait_status is None:
+            self.measure()
+        clean = tree.kill_all(self.order["uid"], KILL_S)
+        self.read_report()
+        with contextlib.suppress(OSError):
+            while self.read_inner():
+                pass
+        reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code = number = None
+        if not self.reason:
+            code, number = self._ending()
+        if not clean:
+            self.detail = f"{self.detail} Processes survive their kill signal (stuck in the kernel).".strip()
+        return {
+            "reason": self.reason or "exited",
+            "exit_code": code,
+            "signal": number,
+            "duration_s": duration_s,
+            "cpu_s": max(self.cpu_s, reaped.ru_utime + reaped.ru_stime),
+            "peak_memory_bytes": max(self.peak_bytes, reaped.ru_maxrss * 1024),
+            "detail": self.detail,
+            "note": self.note,
+        }
+
+    def _ending(self) -> tuple[int | None, int | None]:
+        code = os.waitstatus_to_exitcode(self.wait_status or 0)
+        if self.order["program"]:
+            if self.inner_code is None:  # bubblewrap tells an exit code only of a command that was started
+                self.end("start_failed", "bubblewrap could not start the command")
+                return None, None
+            code = self.inner_code
+            if 128 < code < 128 + signal.NSIG:
+                return None, code - 128
+        return (None, -code) if code < 0 else (code, None)
+
+
+def _read_order() -> dict[str, Any]:
+    def exactly(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            chunk = os.read(CONTROL, count - len(data))
+            if not chunk:
+                os._exit(0)  # the caller died before it said what to do
+            data += chunk
+        return data
+
+    order: dict[str, Any] = json.loads(exactly(int.from_bytes(exactly(8), "big")))
+    return order
+
+
+def main(status: int) -> None:
+    """Run the order on descriptor 0 and write the report to the descriptor `status`."""
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    wakeup_r, wakeup_w = os.pipe()
+    os.set_blocking(wakeup_w, False)
+    signal.set_wakeup_fd(wakeup_w, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    order = _read_order()
+    if os.getppid() != order["parent"]:
+        sys.exit(0)
+    shim = Shim(order)
+    try:
+        shim.start()
+        shim.watch(wakeup_r)
+        report = shim.finish()
+    except BaseException as exc:
+        tree.kill_all(order["uid"], KILL_S)
+        report = {"reason": "killed", "detail": f"The shim failed: {type(exc).__name__}: {exc}"}
+    with contextlib.suppress(OSError):  # nobody may be left to read it
+        data = json.dumps(report).encode()
+        while data:
+            data = data[os.write(status, data) :]
