@@ -136,7 +136,8 @@ class _Builder:
         before = self._nodes
         value: Any
         if isinstance(event, yaml.ScalarEvent):
-            value = _scalar(event.value) if event.style is None and event.tag is None else event.value
+            is_plain = not event.style and event.tag is None  # the C parser tells plain style as ""
+            value = _scalar(event.value) if is_plain else event.value
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._sequence(path, depth)
         else:
