@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from autopack_site.kernel.errors import Invalid, problem
+from autopack_site.kernel.ids import ID_PATTERN, ID_RULE
 from strategy import rules
 from strategy.documents import Document, read_text, whole_numbers
 from strategy.names import glob_problem
@@ -126,7 +127,11 @@ def _rows(errors: Iterator[ValidationError]) -> Iterator[Row]:
             named = next((key for key in missing if error.message.startswith(repr(key))), missing[0])
             yield problem("missing", [*loc, named], f"{named} is required")
         elif kind == "pattern":
-            yield problem("pattern", loc, f"{_short(repr(instance))} is not a name that is allowed here")
+            rule = str(error.validator_value)
+            expected = ID_RULE if ID_PATTERN in rule else f"text that matches {rule}"
+            yield problem(
+                "pattern", loc, f"{_short(repr(instance))} is not allowed here; expected: {expected}"
+            )
         else:
             yield problem(kind, loc, _short(error.message))
 

@@ -26,7 +26,7 @@ def _children(pid: int) -> list[int]:
             with open(f"/proc/{pid}/task/{task}/children", "rb") as handle:
                 found += map(int, handle.read().split())
     except FileNotFoundError:
-        if not os.path.exists("/proc/self/task/%d/children" % os.getpid()):  # an old or small kernel
+        if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):  # an old or small kernel
             return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == pid]
     except OSError:
         pass
@@ -44,6 +44,18 @@ def descendants() -> list[int]:
     for pid in found:  # the list grows while it is walked
         found += _children(pid)
     return found
+
+
+def threads_of(uid: int) -> int:
+    """Return how many threads a user runs on this host, which is what RLIMIT_NPROC is compared with."""
+    count = 0
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid:
+                count += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue
+    return count
 
 
 def usage() -> tuple[float, int]:

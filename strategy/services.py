@@ -1,0 +1,193 @@
+"""Projects, their rulesets, and the freezing of a run's strategy: each one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Max
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.errors import Invalid, problem
+from autopack_site.kernel.ids import ID_RULE, is_valid_id
+from strategy.canonical import canonical_bytes, sha256_hex
+from strategy.config import ProjectConfig, load_config
+from strategy.defaults import default_ruleset
+from strategy.engine import compile_strategy
+from strategy.errors import NoProject, NoRuleset, ProjectExists, ProjectNotFound, StrategyFrozen
+from strategy.models import Project, Ruleset, Strategy
+from strategy.scopes import resolve_scopes
+from strategy.sources import check_source
+from strategy.types import BacklogItem, CompiledStrategy, Plan, RunOptions
+from strategy.validation import check_ruleset
+
+_DEFAULT_PROJECT_LOCK = "strategy.default_project"
+
+
+@transaction.atomic
+def add_project(
+    project_id: str, *, name: str, source: str, config_text: str | None, is_default: bool, by: str
+) -> Project:
+    """Create a project with version 1 of its ruleset; `is_default` takes the mark from the one that has it.
+
+    `config_text` is an autopack.yaml. Raises Invalid (id, source, configuration) and ProjectExists.
+    """
+    if not is_valid_id(project_id):
+        raise Invalid([problem("bad_id", ["project_id"], f"A project id is {ID_RULE}")])
+    check_source(source)
+    config = load_config(config_text or "")
+    if is_default:
+        _take_default_mark()
+    try:
+        with transaction.atomic():
+            project = Project.objects.create(
+                project_id=project_id,
+                name=(name or project_id)[:200],
+                source=source,
+                default_branch=config.default_branch,
+                is_default=is_default,
+                config=config.to_json(),
+                config_hash=config.sha256,
+            )
+    except IntegrityError:
+        if not Project.objects.named(project_id).exists():
+            raise
+        raise ProjectExists(f"Project {project_id} exists already") from None
+    add_ruleset(project, {**default_ruleset(project_id), **_policy(config)}, by)
+    return project
+
+
+@transaction.atomic
+def update_project_config(project_id: str, *, config_text: str, by: str) -> Project:
+    """Replace a project's configuration; runs that have started keep their strategy.
+
+    When what patches may hold has changed (`allow`, `protected_paths`), the ruleset gets a new version with
+    it. Raises ProjectNotFound and Invalid.
+    """
+    config = load_config(config_text)
+    project = Project.objects.select_for_update().filter(project_id=project_id).first()
+    if project is None:
+        raise ProjectNotFound(f"Project {project_id} not found")
+    before = _policy(project.settings)
+    project.config = config.to_json()
+    project.config_hash = config.sha256
+    project.default_branch = config.default_branch
+    project.updated_at = clock.now()
+    project.save(update_fields=["config", "config_hash", "default_branch", "updated_at"])
+    if _policy(config) != before and project.ruleset is not None:
+        add_ruleset(project, {**project.ruleset.document, **_policy(config)}, by)
+    return project
+
+
+@transaction.atomic
+def make_default(project_id: str) -> Project:
+    """Mark the project as the one meant when none is named. Raises ProjectNotFound."""
+    _take_default_mark()
+    project = project_for(project_id)
+    project.is_default = True
+    project.updated_at = clock.now()
+    project.save(update_fields=["is_default", "updated_at"])
+    return project
+
+
+@transaction.atomic
+def add_ruleset(project: Project, document: Any, by: str) -> Ruleset:
+    """Store the next version of the project's rules and put it in force; return it.
+
+    The document's `version` and `project_id` are set here. Raises Invalid.
+    """
+    checked = check_ruleset(document)
+    if checked.get("project_id", project.project_id) != project.project_id:
+        text = f"The ruleset is of project {checked['project_id']}, not of {project.project_id}"
+        raise Invalid([problem("other_project", ["project_id"], text)])
+    locked = Project.objects.select_for_update().get(pk=project.pk)
+    newest = Ruleset.objects.filter(project=locked).aggregate(newest=Max("version"))["newest"] or 0
+    stored = {**checked, "version": newest + 1, "project_id": locked.project_id}
+    ruleset = Ruleset.objects.create(
+        project=locked,
+        version=newest + 1,
+        document=stored,
+        sha256=sha256_hex(canonical_bytes(stored)),
+        created_by=by[:150],
+    )
+    now = clock.now()
+    Project.objects.filter(pk=project.pk).update(ruleset=ruleset, updated_at=now)
+    project.ruleset, project.updated_at = ruleset, now
+    return ruleset
+
+
+def project_for(project_id: str | None) -> Project:
+    """Return the named project, or for None the default one.
+
+    Raises ProjectNotFound (404) and NoProject (422).
+    """
+    projects = Project.objects.select_related("ruleset")
+    if project_id is None:
+        project = projects.filter(is_default=True).first()
+        if project is None:
+            raise NoProject([problem("no_project", ["body", "project_id"], NoProject.title)])
+        return project
+    project = projects.filter(project_id=project_id).first()
+    if project is None:
+        raise ProjectNotFound(f"Project {project_id[:128]} not found")
+    return project
+
+
+def compile_for(
+    project: Project, backlog: Sequence[BacklogItem], plan: Plan, *, run_id: str, options: RunOptions
+) -> CompiledStrategy:
+    """Compile the plan, its named scopes resolved, under the project's ruleset in force; nothing is stored.
+
+    Raises NoRuleset, Invalid (options, scopes) and TooManyPhases.
+    """
+    if project.ruleset is None:
+        raise NoRuleset(f"Project {project.project_id} has no ruleset in force")
+    return compile_strategy(
+        project.ruleset.document,
+        backlog,
+        resolve_scopes(plan, project.settings),
+        run_id=run_id,
+        project_id=project.project_id,
+        options=options,
+    )
+
+
+def freeze(run_id: str, project: Project, compiled: CompiledStrategy) -> Strategy:
+    """Store the run's strategy for good and return it; the same content again is the same row.
+
+    Raises StrategyFrozen when the run has another one, Invalid when it wasn't compiled for this run and
+    project from one of its rulesets.
+    """
+    document = compiled.document
+    ruleset = Ruleset.objects.filter(project=project, sha256=document["ruleset_sha256"]).first()
+    if ruleset is None or (document["run_id"], document["project_id"]) != (run_id, project.project_id):
+        raise Invalid(
+            f"The strategy was not compiled for run {run_id} from a ruleset of {project.project_id}"
+        )
+    strategy, is_new = Strategy.objects.get_or_create(
+        run_id=run_id,
+        defaults={
+            "project": project,
+            "ruleset": ruleset,
+            "document": document,
+            "canonical": compiled.canonical.decode("utf-8"),
+            "sha256": compiled.sha256,
+        },
+    )
+    if not is_new and strategy.sha256 != compiled.sha256:
+        raise StrategyFrozen(f"Run {run_id} has a strategy already, with other content")
+    return strategy
+
+
+def _take_default_mark() -> None:
+    """Take the mark from whoever has it. The lock, held to the end of the transaction, makes takers queue."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [_DEFAULT_PROJECT_LOCK])
+    Project.objects.default().update(is_default=False, updated_at=clock.now())
+
+
+def _policy(config: ProjectConfig) -> dict[str, Any]:
+    """Return the part of the configuration that the ruleset carries, so that a strategy freezes it."""
+    return {"allow": asdict(config.allow), "protected_paths": sorted(set(config.protected_paths))}

@@ -1,0 +1,43 @@
+"""Where a project's repository is: an absolute path, or a URL that git reads without running code."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from autopack_site.kernel.errors import Invalid, problem
+
+MAX_SOURCE_CHARS = 1024
+SCHEMES = frozenset({"https", "http", "ssh", "git", "file"})
+_SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^:\s-][^\s]*")
+
+
+def check_source(source: str) -> str:
+    """Return source. Raises Invalid for anything else, and for a URL that carries a password."""
+    wrong = _problem(source)
+    if wrong:
+        raise Invalid([problem("bad_source", ["source"], wrong)])
+    return source
+
+
+def _problem(source: str) -> str | None:
+    if not source or len(source) > MAX_SOURCE_CHARS or not source.isprintable():
+        return f"a repository is named by 1 to {MAX_SOURCE_CHARS} printable characters"
+    if source.startswith("/"):
+        return None
+    if "://" in source:
+        try:
+            parts = urlsplit(source)
+            password, host = parts.password, parts.hostname
+        except ValueError:
+            return "the URL can't be read"
+        if parts.scheme.lower() not in SCHEMES:
+            return f"the URL's scheme must be one of {', '.join(sorted(SCHEMES))}"
+        if password is not None:
+            return "the URL holds a password, which would be stored and shown: use a credential of git's own"
+        if parts.scheme != "file" and (not host or host.startswith("-")):
+            return "the URL names no host"
+        return None
+    if _SCP.fullmatch(source):
+        return None
+    return "a repository is an absolute path, a URL or user@host:path"
