@@ -114,7 +114,7 @@ APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
-SANDBOX_USER = env_str("AUTOPACK_SANDBOX_UID_BASE", "210000")
+SANDBOX_UID_BASE = env_int("AUTOPACK_SANDBOX_UID_BASE", default=210_000, minimum=1000)
 
 # --- ports and topics (wiring.py explains) -----------------------------------------------------------
 AUTOPACK_PORTS = wiring_paths.PORTS
@@ -153,6 +153,11 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "runs.tasks.sweep",
+        "schedule": SWEEP_S,
+        "options": {"expires": SWEEP_S, "queue": "sweep"},
+    },
+    "integration-sweep": {
+        "task": "integration.tasks.sweep",
         "schedule": SWEEP_S,
         "options": {"expires": SWEEP_S, "queue": "sweep"},
     },

@@ -28,9 +28,7 @@ def build(attempt_id: str) -> None:
 
     The commit is a pure function of patch, base and attempt, so that two builders make the same one.
     """
-    attempt = (
-        Attempt.objects.select_related("phase__tier", "run__project").filter(pk=attempt_id).first()
-    )
+    attempt = Attempt.objects.select_related("phase__tier", "run__project").filter(pk=attempt_id).first()
     if attempt is None or attempt.state != AttemptState.SUBMITTED:
         return
     base = attempt.base_commit
@@ -54,7 +52,7 @@ def _candidate(attempt: Attempt) -> Candidate:
     mirror = mirror_of(run.project)
     candidate = build_candidate(
         mirror,
-        patch=attempt.patch.encode("utf-8", "surrogateescape"),
+        patch=bytes(attempt.patch),
         base=attempt.base_commit,
         rules=rules_for(run, phase),
         author=Identity(attempt.agent or "unknown", "agent@autopack.invalid"),
@@ -90,15 +88,16 @@ def trailers(run: Run, phase: Phase, attempt: Attempt) -> list[tuple[str, str]]:
 
 
 def rules_for(run: Run, phase: Phase) -> PatchRules:
-    """Return what a patch of the phase may do: the operator's configuration, then the phase's own scope."""
+    """Return what a patch of the phase may do, as the run's frozen strategy and configuration have it."""
     config = config_of(run)
+    allowed = phase.limits["allowed"]
     protected = tuple(dict.fromkeys((*DEFAULT_PROTECTED, *config.protected_paths)))
     return PatchRules(
         scope=tuple(phase.scope),
         protected_paths=protected,
-        allowed_protected=("**",) if config.allow.protected_paths else (),
+        allowed_protected=("**",) if allowed["protected_paths"] else (),
         max_bytes=settings.MAX_PATCH_BYTES,
-        allow_binary=config.allow.binary,
-        allow_symlinks=config.allow.symlinks,
-        allow_submodules=config.allow.submodules,
+        allow_binary=allowed["binary"],
+        allow_symlinks=allowed["symlinks"],
+        allow_submodules=allowed["submodules"],
     )

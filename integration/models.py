@@ -69,16 +69,18 @@ class GateRun(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["attempt", "number"], name="one_gate_run_a_number"),
             models.UniqueConstraint(
-                fields=["phase"], condition=Q(state__in=["WAITING", "RUNNING"]), name="one_open_gate_run_a_phase"
+                fields=["phase"],
+                condition=Q(state__in=["WAITING", "RUNNING"]),
+                name="one_open_gate_run_a_phase",
             ),
-            models.CheckConstraint(
-                condition=Q(state="DONE") ^ Q(verdict=""), name="gate_verdict_iff_done"
-            ),
+            models.CheckConstraint(condition=Q(state="DONE") ^ Q(verdict=""), name="gate_verdict_iff_done"),
         ]
         indexes = [
             # the sweep: leases that ran out and deadlines that passed
             models.Index(
-                fields=["deadline_at"], condition=Q(state__in=["WAITING", "RUNNING"]), name="gate_run_open_deadline"
+                fields=["deadline_at"],
+                condition=Q(state__in=["WAITING", "RUNNING"]),
+                name="gate_run_open_deadline",
             ),
             models.Index(fields=["run", "created_at"], name="gate_run_of_run"),
         ]
@@ -119,7 +121,9 @@ class GitIntent(models.Model):
     class Meta:
         ordering = ["created_at"]
         constraints = [
-            models.UniqueConstraint(fields=["run"], condition=Q(state="PLANNED"), name="one_open_intent_a_run"),
+            models.UniqueConstraint(
+                fields=["run"], condition=Q(state="PLANNED"), name="one_open_intent_a_run"
+            ),
             # one commit a parent: the branch never forks
             models.UniqueConstraint(
                 fields=["run", "old_sha"], condition=~Q(state="CONFLICT"), name="one_move_from_a_head"

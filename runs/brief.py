@@ -78,7 +78,7 @@ def _target(target: Attempt | None) -> dict[str, Any] | None:
     return {
         "attempt_id": target.pk,
         "state": target.state,
-        "patch": target.patch,
+        "patch": bytes(target.patch).decode("utf-8", "replace"),
         "patch_hash": target.patch_hash,
         "candidate_sha": target.candidate_sha,
         "failure_code": target.failure_code,

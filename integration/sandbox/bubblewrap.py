@@ -126,7 +126,7 @@ def options(command: Command, sources: dict[Path, str]) -> list[Option]:
 
 
 def order(command: Command, *, bwrap: str, uid: int | None) -> dict[str, Any]:
-    """Return the shim's order. With a uid (under root) every bound path is staged where the uid can reach it."""
+    """Return the shim's order. With a uid (under root) each bound path is staged where it can reach it."""
     paths = list(dict.fromkeys((command.cwd, *command.readonly_paths, *command.writable_paths)))
     real = [os.path.realpath(path) for path in paths]
     staged = uid is not None

@@ -20,6 +20,13 @@ class NoFreeUid(AutopackError):
     retryable = True
 
 
+class TreeTooDeep(AutopackError):
+    """A folder that a command left is nested deeper than any honest one."""
+
+    code, status = "tree-too-deep", 422
+    title = "The folder is nested too deeply"
+
+
 class TreeNotRemoved(AutopackError):
     """A folder that a command left could not be deleted whole."""
 

@@ -26,7 +26,7 @@ CHUNK_BYTES = 65536
 TAIL_BYTES = 2000
 SHIM_GRACE_S = 15.0  # past the wall limit, or past our word to end; the shim itself gives up killing at 10 s
 ROOT = Path(__file__).resolve().parent.parent.parent
-BOOT = f"import sys; sys.path.append({str(ROOT)!r}); from integration.sandbox.shim.main import main; main()"
+BOOT = f"import sys; sys.path.append({str(ROOT)!r}); from integration.sandbox.shim.main import main; main"
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,9 @@ def _start(order: dict[str, Any], hold: Sequence[int]) -> tuple[subprocess.Popen
     output_r, output_w = os.pipe()
     status_r, status_w = os.pipe()
     # Descriptors to hold are those of uid locks: they stay locked for as long as the shim lives.
-    boot = f"import os; os.dup2({status_w}, 3); {BOOT}" if status_w != 3 else BOOT
     try:
         shim = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", boot],
+            [sys.executable, "-I", "-S", "-c", f"{BOOT}({status_w})"],
             stdin=control_r,
             stdout=output_w,
             stderr=output_w,
@@ -201,7 +200,7 @@ def _run_as(
     shim, control, output, status = _start(_order(command, uid=uid, kind=kind), hold)
     try:
         _pump(run, control, output, status, should_stop=should_stop, wall_s=command.limits.wall_s)
-        while data := _read(output):  # what was still in the pipe; nothing lives that could add to it
+        while not run.truncated and (data := _read(output)):  # what was still in the pipe
             run.take(data)
     finally:
         os.close(control)  # if we are here by an exception, the shim now ends the command
@@ -292,6 +291,7 @@ def run(
     should_stop: Callable[[], bool],
     uid: int | None,
     hold: Sequence[int] = (),
+    using: Detection | None = None,
 ) -> Outcome:
     """Run command in the best sandbox there is and return what came of it; nothing it started outlives this.
 
@@ -299,13 +299,14 @@ def run(
     command (`output_limit`). `should_stop` is asked about every 0.2 s; True ends it (`cancelled`). An
     exception of either ends it too and passes through. Under root `uid` is the bare numeric uid to drop to
     (the checkout must be its: `ownership.hand_over`), else None. `hold` are descriptors that the shim keeps
-    open until all is dead, even when this process is killed: the uid's lock.
+    open until all is dead, even when this process is killed: the uid's lock. `using` is an answer of
+    `detect`, to run in a given sandbox.
 
     Raises SandboxMisuse for a uid that doesn't fit or a path that doesn't exist. A command that can't be
     started is an outcome (`start_failed`), not an error.
     """
     _check(command, uid)
-    found = detect(uid)
+    found = using or detect(uid)
     return _run_as(
         found.kind, found.detail, command, on_output=on_output, should_stop=should_stop, uid=uid, hold=hold
     )

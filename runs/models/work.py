@@ -50,7 +50,8 @@ class Attempt(models.Model):
     agent = models.CharField(max_length=128, blank=True, default="")
     fence = models.PositiveBigIntegerField(default=0)
     brief_notes = models.TextField(blank=True, default="")
-    patch = models.TextField(blank=True, default="")
+    # bytes: a patch need not be text in any one encoding
+    patch = models.BinaryField(default=b"")
     patch_hash = models.CharField(max_length=64, blank=True, default="")
     base_commit = models.CharField(max_length=64, blank=True, default="")
     candidate_sha = models.CharField(max_length=64, blank=True, default="")

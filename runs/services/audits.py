@@ -26,7 +26,7 @@ class SuggestedPatch:
     """A minimal patch that an Auditor proposes; it goes the governed path like any other."""
 
     description: str
-    patch: str
+    patch: bytes
 
 
 @dataclass(frozen=True)

@@ -27,16 +27,16 @@ class BuildResult:
     """What a builder hands in. `status`: success, needs_review, anything else is a failure."""
 
     status: str
-    patch: str
+    patch: bytes
     usage: budgets.Usage = budgets.UNKNOWN_USAGE
     notes: str = ""
     issues: tuple[IssueReport, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
 
 
-def patch_hash(patch: str) -> str:
-    """Return the identity of a patch: SHA-256 of its UTF-8 bytes (surrogate escapes restored), in hex."""
-    return hashlib.sha256(patch.encode("utf-8", "surrogateescape")).hexdigest()
+def patch_hash(patch: bytes) -> str:
+    """Return the identity of a patch: SHA-256 of its bytes, in hex."""
+    return hashlib.sha256(patch).hexdigest()
 
 
 def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
@@ -104,8 +104,6 @@ def fail_attempt(lease_id: str, *, fence: int, code: str, reason: str, cause: Ca
             fail_phase(phase, cause, code, reason)
             return
         if attempt.kind == Attempt.Kind.AUDIT:
-            from runs.judgement import want_audit
-
             close_attempt(attempt, AttemptState.FAILED, code=code, reason=reason)
             phase.auditor_attempts += 1
             Phase.objects.filter(pk=phase.pk).update(auditor_attempts=phase.auditor_attempts)

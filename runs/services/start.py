@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import IntegrityError, transaction
-from strategy.services import freeze, project_for
+from strategy.services import compile_for, freeze, project_for
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
@@ -14,7 +14,6 @@ from runs.errors import RunExists, TooManyPhases
 from runs.models import Phase, Run, Tier
 from runs.plan import check_plan, parse_plan_document
 from runs.transitions import move
-from strategy.engine import compile_strategy
 from strategy.models import Project
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions
 
@@ -130,14 +129,7 @@ def _create(
 ) -> Run:
     ledger = ports.ledger()
     ledger.begin_run(run_id, project.pk)
-    compiled = compile_strategy(
-        project.ruleset.document if project.ruleset else {},
-        ledger.backlog(project.pk),
-        plan,
-        run_id=run_id,
-        project_id=project.project_id,
-        options=options,
-    )
+    compiled = compile_for(project, ledger.backlog(project.pk), plan, run_id=run_id, options=options)
     document = compiled.document
     run = Run.objects.create(
         run_id=run_id,

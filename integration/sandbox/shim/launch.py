@@ -13,7 +13,7 @@ from integration.sandbox.shim.stage import expose, stage
 
 OUTPUT = 1
 NOTE, FAILURE = b"+", b"!"  # how a line on the report pipe begins
-OOM_SCORE = b"700"  # when the host runs out of memory, the command goes before any service
+OOM_SCORE = "700"  # when the host runs out of memory, the command goes before any service
 
 
 def _restore_signals() -> None:
@@ -31,6 +31,11 @@ def _limit(order: dict[str, Any]) -> None:
         resource.setrlimit(number, (soft, hard))
 
 
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as handle:
+        handle.write(text)
+
+
 def _leave_network() -> str:
     """Take the network away, if the system lets us; return what is in the way, or nothing."""
     uid, gid = os.getuid(), os.getgid()
@@ -41,8 +46,7 @@ def _leave_network() -> str:
             linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNET)
             maps = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
             for name, text in maps.items():
-                with open(f"/proc/self/{name}", "w") as handle:
-                    handle.write(text)
+                _write(f"/proc/self/{name}", text)
         linux.raise_loopback()
     except OSError as exc:
         return f"the network is shared with the host ({exc})"
@@ -96,8 +100,8 @@ def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report
         _restore_signals()
         os.setsid()
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as handle:
-            handle.write(OOM_SCORE)
+        with contextlib.suppress(OSError):
+            _write("/proc/self/oom_score_adj", OOM_SCORE)
         uid = order["uid"]
         step = "binding the folders"
         if order["stage"]:
@@ -135,8 +139,8 @@ def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report
         os.dup2(null, 0)
         _close_others([*kept, report])
         step = f"starting {argv[0]}"
-        os.execvpe(argv[0], argv, order["env"])
-    except BaseException as exc:  # noqa: BLE001 - a fork must never run on into its parent's code
+        os.execvpe(argv[0], argv, order["env"])  # noqa: S606
+    except BaseException as exc:  # a fork must never run on into its parent's code
         with contextlib.suppress(OSError):
             os.write(report, FAILURE + f"{step}: {exc}".encode(errors="replace")[:2000])
     finally:

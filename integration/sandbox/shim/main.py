@@ -2,7 +2,7 @@
 
 It is a process of its own so that a caller killed with SIGKILL (a Celery child) still takes its command
 along. The order arrives as JSON on descriptor 0, which stays open: its end means that the caller is gone,
-a byte on it that the command must end. Output of the command goes to descriptor 1, one JSON report to 3.
+a byte on it that the command must end. The command's output goes to descriptor 1, one JSON report to a third.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from integration.sandbox.shim import launch, linux, tree
 
-CONTROL, STATUS = 0, 3
+CONTROL = 0
 MEASURE_S = 0.25
 KILL_S = 10.0
 REASONS = {b"c": "cancelled", b"o": "output_limit"}
@@ -75,7 +75,7 @@ class Shim:
                 self.end("start_failed", text)
 
     def read_inner(self) -> bool:
-        """Take in bubblewrap's status lines; False at their end. Releases the payload once it can be limited."""
+        """Take in bubblewrap's status lines; False at their end. Lets the payload go once it is limited."""
         data = os.read(self.inner_r, 65536)
         self.json_status += data
         *lines, self.json_status = self.json_status.split(b"\n")
@@ -198,8 +198,8 @@ def _read_order() -> dict[str, Any]:
     return order
 
 
-def main() -> None:
-    """Run the order on descriptor 0 and write the report to descriptor 3."""
+def main(status: int) -> None:
+    """Run the order on descriptor 0 and write the report to the descriptor `status`."""
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     wakeup_r, wakeup_w = os.pipe()
@@ -223,4 +223,4 @@ def main() -> None:
     with contextlib.suppress(OSError):  # nobody may be left to read it
         data = json.dumps(report).encode()
         while data:
-            data = data[os.write(STATUS, data) :]
+            data = data[os.write(status, data) :]

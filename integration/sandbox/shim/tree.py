@@ -26,7 +26,7 @@ def _children(pid: int) -> list[int]:
             with open(f"/proc/{pid}/task/{task}/children", "rb") as handle:
                 found += map(int, handle.read().split())
     except FileNotFoundError:
-        if not os.path.exists("/proc/self/task/%d/children" % os.getpid()):  # an old or small kernel
+        if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):  # an old or small kernel
             return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == pid]
     except OSError:
         pass

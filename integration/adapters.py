@@ -1,0 +1,127 @@
+"""The adapters behind runs' ports: git and gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from autopack_site.kernel import clock
+from integration import apply, gate
+from integration.git_errors import RefMoved, UnknownRevision
+from integration.logs import tail
+from integration.mirror import branch_ref
+from integration.models import GateRun
+from integration.repository import log_path, mirror_of
+from runs.agents import config_of
+from runs.models import Attempt, Run
+from runs.ports import Base
+
+TAIL_BYTES = 8_000
+
+
+class GitWorkspace:
+    """`runs.ports.Workspace` on Autopack's own bare mirror."""
+
+    def prepare(self, run_id: str) -> Base:
+        """Fetch the project's branch and start the run's branch there. Safe to repeat.
+
+        A run of a split plan starts where the run before it ended.
+        """
+        run = Run.objects.select_related("project", "previous").get(pk=run_id)
+        branch = config_of(run).default_branch
+        mirror = mirror_of(run.project)
+        mirror.create()
+        base = mirror.fetch(run.project.source, branch)
+        if run.previous is not None:
+            base = run.previous.head_commit
+        ref = branch_ref(run_id)
+        try:
+            mirror.update_ref(ref, base, None)
+        except RefMoved as moved:
+            if moved.current != base:
+                mirror.update_ref(ref, base, moved.current)
+        return Base(commit=base, branch=branch)
+
+    def build_candidate(self, attempt_id: str) -> None:
+        """See `apply.build`."""
+        apply.build(attempt_id)
+
+    def branch_status(self, run_id: str) -> dict[str, Any]:
+        """Return integration_status of API.md."""
+        run = Run.objects.select_related("project").get(pk=run_id)
+        mirror = mirror_of(run.project)
+        head = mirror.read_ref(branch_ref(run_id)) if mirror.exists() else None
+        if head is None:
+            return {
+                "branch": run.branch,
+                "exists": False,
+                "message": f"Branch {run.branch} does not exist yet",
+            }
+        main = f"refs/remotes/project/{config_of(run).default_branch}"
+        info = mirror.commit_info(head)
+        return {
+            "branch": run.branch,
+            "exists": True,
+            "commit_count": mirror.count(run.base_commit or head, head),
+            "latest_commit": f"{info.sha} {info.subject}",
+            "ahead_of_main": _count(mirror, main, head),
+            "behind_main": _count(mirror, head, main),
+        }
+
+
+def _count(mirror: Any, old: str, new: str) -> int:
+    try:
+        return int(mirror.count(mirror.resolve(old), mirror.resolve(new)))
+    except UnknownRevision:
+        return 0
+
+
+class CeleryGates:
+    """`runs.ports.GateDispatcher` on gate runs and the gate queue."""
+
+    def dispatch(self, attempt_id: str) -> None:
+        """Record a gate run for the attempt's candidate; a repeat after infrastructure trouble waits a little."""
+        attempt = Attempt.objects.select_related("phase", "run__strategy").get(pk=attempt_id)
+        gate.create(attempt, delay_s=settings.GATE_BACKOFF_S if attempt.infra_failures else 0.0)
+
+    def cancel(self, phase_pk: int) -> None:
+        """Call off the phase's open gate runs; their worker's next write changes no row."""
+        GateRun.objects.open().filter(phase=phase_pk).update(
+            state=GateRun.State.CANCELLED, ended_at=clock.now()
+        )
+
+    def is_green(self, attempt_id: str) -> bool:
+        """Tell whether evidence bound to exactly this candidate lets it pass."""
+        attempt = Attempt.objects.select_related("phase", "run__strategy").get(pk=attempt_id)
+        return GateRun.objects.filter(
+            attempt=attempt,
+            state=GateRun.State.DONE,
+            verdict__in=GateRun.PASSING,
+            candidate_sha=attempt.candidate_sha,
+            patch_hash=attempt.patch_hash,
+            base_commit=attempt.base_commit,
+            strategy_sha256=attempt.run.strategy.sha256,
+            profile=attempt.phase.limits["ci_profile"],
+        ).exists()
+
+    def summary(self, attempt_id: str) -> dict[str, Any]:
+        """Return the last gate's outcome: verdict, reason, failing tests, log tail."""
+        last = GateRun.objects.filter(attempt=attempt_id).order_by("-number").first()
+        if last is None:
+            return {}
+        failing = [
+            case
+            for row in last.evidence.get("tries", [])[-1:]
+            for step in row["steps"]
+            for case in step.get("failing", [])
+        ]
+        path = log_path(last.run_id, f"gate-{last.pk}")
+        text = tail(path, TAIL_BYTES).decode("utf-8", "replace") if path.exists() else ""
+        return {
+            "verdict": last.verdict or last.state.lower(),
+            "profile": last.profile,
+            "reason": last.reason,
+            "failing_tests": failing[:50],
+            "log_tail": text,
+        }

@@ -1,0 +1,201 @@
+"""Command agents: any program, in a checkout of its own, under a lease, inside a sandbox.
+
+One service stands behind these and the agents that claim over HTTP: both submit to `runs.services`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from autopack_site.kernel.errors import AutopackError, Conflict
+from integration import apply
+from integration.cells import Cell, cell
+from integration.collect import collect
+from integration.git_errors import GitFailed
+from integration.logs import LogWriter, tail
+from integration.mirror import Mirror
+from integration.papers import BadResult, issues_of, read_result, text_of, usage_of, write_brief
+from integration.patch_errors import PatchRefused
+from integration.renewal import Renewal
+from integration.repository import log_path, mirror_of, work_folder
+from integration.sandbox.spec import MIB, Limits, Outcome
+from runs import outbox, services
+from runs.agents import config_of, serving
+from runs.lifecycle import Cause
+from runs.models import Phase, Run
+from runs.services import AuditResult, BuildResult, Claim, SuggestedPatch
+from strategy.config import AgentConfig
+
+log = structlog.get_logger(__name__)
+MAX_LOG_BYTES = 32 * MIB
+HISTORY = 20  # commits of history that a checkout carries
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """How an agent failed, in the words of the run's history."""
+
+    code: str
+    reason: str
+    cause: Cause = Cause.REVIEW
+
+
+def work(phase_pk: int, kind: str) -> None:
+    """Serve one phase with the command agent that its project declares: claim, run, submit.
+
+    Safe to repeat and to race: the claim decides who works. An agent that is lost with its worker costs
+    nothing but the lease's time.
+    """
+    phase = Phase.objects.select_related("run__project").filter(pk=phase_pk).first()
+    if phase is None:
+        return
+    agent = serving(phase.run, phase, kind)
+    if agent is None:
+        outbox.settle("agent.work", f"{phase_pk}:{kind}")
+        return
+    claim = services.claim_phase(
+        phase.run_id, agent=agent.name, kind=kind, phase_pk=phase_pk, ttl_s=settings.LEASE_TTL_S
+    )
+    if claim is None:
+        return
+
+    with Renewal(lambda: services.heartbeat(claim.lease_id, fence=claim.fence)) as renewal:
+        try:
+            attempt_id = _serve(phase.run, agent, claim, renewal.is_lost)
+        except Conflict as error:
+            log.info("agent.lease_lost", attempt_id=claim.attempt_id, code=error.code)
+            return
+    if attempt_id is not None:
+        apply.build(attempt_id)
+
+
+def _serve(run: Run, agent: AgentConfig, claim: Claim, is_lost: Callable[[], bool]) -> str | None:
+    """Run the agent and hand in what came of it; return the attempt whose candidate is to be built."""
+    mirror = mirror_of(run.project)
+    with work_folder(claim.kind) as folder:
+        try:
+            _check_out(mirror, claim, folder / "checkout")
+        except (GitFailed, OSError) as error:
+            _fail(claim, _Failure("checkout-failed", str(error), Cause.ENVIRONMENT))
+            return None
+        out = folder / "out"
+        out.mkdir(mode=0o700)
+        env = write_brief(folder / "papers", claim.brief)
+        with cell(
+            folder / "checkout",
+            toolchains=config_of(run).toolchains,
+            readonly=(folder / "papers",),
+            writable=(out,),
+        ) as place:
+            outcome = _run(place, agent, claim, {**env, "AUTOPACK_RESULT": str(out / "result.json")}, is_lost)
+            place.take_back()
+        if outcome.reason == "cancelled":
+            return None
+        if failure := _failure_of(outcome, claim, agent):
+            _fail(claim, failure)
+            return None
+        try:
+            result = read_result(out)
+        except BadResult as error:
+            _fail(claim, _Failure(f"{claim.kind}er-result", str(error)))
+            return None
+        if claim.kind == "audit":
+            _submit_audit(claim, result)
+            return None
+        return _submit_build(mirror, claim, folder / "checkout", result)
+
+
+def _check_out(mirror: Mirror, claim: Claim, checkout: Path) -> None:
+    target = claim.brief.get("target") or {}
+    mirror.checkout(target.get("candidate_sha") or claim.base_commit, checkout, history=HISTORY)
+
+
+def _run(
+    place: Cell, agent: AgentConfig, claim: Claim, env: dict[str, str], is_lost: Callable[[], bool]
+) -> Outcome:
+    given = {name: os.environ[name] for name in agent.env_names if name in os.environ}
+    with LogWriter(log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}"), MAX_LOG_BYTES) as out:
+        return place.run(
+            agent.argv,
+            env={"PYTHONDONTWRITEBYTECODE": "1", **given, **env},
+            network=agent.network,
+            limits=Limits(wall_s=agent.timeout_s, cpu_s=2 * agent.timeout_s, processes=1024),
+            on_output=out.write,
+            should_stop=is_lost,
+        )
+
+
+def _failure_of(outcome: Outcome, claim: Claim, agent: AgentConfig) -> _Failure | None:
+    who = "builder" if claim.kind == "build" else "auditor"
+    if outcome.succeeded:
+        return None
+    if outcome.reason == "start_failed":
+        reason = f"{agent.argv[0]} could not be started: {outcome.detail}"
+        return _Failure("missing-command", reason, Cause.ENVIRONMENT)
+    if outcome.reason == "timeout":
+        return _Failure(f"{who}-timeout", f"{agent.name} was stopped after {agent.timeout_s} s")
+    path = log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}")
+    last = tail(path, 600).decode("utf-8", "replace").strip() if path.exists() else ""
+    how = f"exit code {outcome.exit_code}" if outcome.exit_code is not None else outcome.reason
+    return _Failure(f"{who}-failed", f"{agent.name}: {how}. {last}"[:2000])
+
+
+def _fail(claim: Claim, failure: _Failure) -> None:
+    services.fail_attempt(
+        claim.lease_id, fence=claim.fence, code=failure.code, reason=failure.reason, cause=failure.cause
+    )
+
+
+def _submit_build(mirror: Mirror, claim: Claim, checkout: Path, result: dict[str, Any]) -> str | None:
+    try:
+        patch = collect(mirror, base=claim.base_commit, directory=checkout).patch
+    except PatchRefused as error:
+        _fail(claim, _Failure(error.code, error.detail, Cause.POLICY if error.is_policy else Cause.REVIEW))
+        return None
+    except AutopackError as error:
+        _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT))
+        return None
+    attempt = services.submit_build(
+        claim.lease_id,
+        fence=claim.fence,
+        result=BuildResult(
+            status=text_of(result, "status") or "success",
+            patch=patch,
+            usage=usage_of(result),
+            notes=text_of(result, "notes"),
+            issues=issues_of(result, "suggested_issues", source="builder"),
+        ),
+    )
+    return attempt.pk
+
+
+def _submit_audit(claim: Claim, result: dict[str, Any]) -> None:
+    verdict = text_of(result, "recommendation", "verdict")
+    if verdict not in ("approve", "revise", "escalate"):
+        _fail(claim, _Failure("auditor-no-verdict", f"The auditor gave no verdict but {verdict[:40]!r}"))
+        return
+    rows = result.get("suggested_patches")
+    patches = tuple(
+        SuggestedPatch(text_of(row, "description"), str(row.get("patch_content") or "").encode())
+        for row in (rows if isinstance(rows, list) else [])[:10]
+        if isinstance(row, dict)
+    )
+    services.submit_audit(
+        claim.lease_id,
+        fence=claim.fence,
+        result=AuditResult(
+            verdict=verdict,
+            notes=text_of(result, "review_notes", "notes"),
+            patches=patches,
+            issues=issues_of(result, "issues_found", source="auditor"),
+            usage=usage_of(result),
+            confidence=text_of(result, "confidence") or "medium",
+        ),
+    )

@@ -1,0 +1,155 @@
+"""One try of a gate: a fresh checkout of exactly the candidate, and the profile's steps in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from autopack_site.kernel import clock
+from integration.cells import Cell, cell
+from integration.gate_rules import GREEN, INFRA, RED
+from integration.junit import BadReport, parse
+from integration.mirror import Mirror
+from integration.repository import work_folder
+from integration.sandbox.collect import collect
+from integration.sandbox.spec import MIB, Limits, Outcome
+from strategy.config import GateLimits, GateStep, ProjectConfig
+
+MAX_REPORT_BYTES = 20 * MIB
+MAX_FAILING = 200
+
+
+def run_try(
+    mirror: Mirror,
+    sha: str,
+    config: ProjectConfig,
+    steps: tuple[GateStep, ...],
+    *,
+    profile: str,
+    number: int,
+    deadline_at: datetime,
+    write: Callable[[bytes], None],
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Run the steps in order until one fails; return the try's evidence.
+
+    Keys: number, verdict (green, red, infra_failed, cancelled), sandbox, sandbox_detail, started_at,
+    steps [{name, argv, passed, exit_code, reason, detail, duration_s, tests, failing [{id, message}]}].
+    """
+    evidence: dict[str, Any] = {
+        "number": number, "verdict": GREEN, "sandbox": "", "sandbox_detail": "",
+        "started_at": clock.now().isoformat(), "steps": [],
+    }  # fmt: skip
+    with work_folder("gate") as folder:
+        checkout = folder / "checkout"
+        mirror.checkout(sha, checkout)
+        with cell(checkout, toolchains=config.toolchains) as place:
+            for step in (*config.setup, *steps):
+                is_setup = step in config.setup
+                write(f"\n=== try {number}: {step.name}: {' '.join(step.argv)}\n".encode())
+                row, outcome = _run_step(place, step, config.limits, profile, deadline_at, write, should_stop)
+                evidence["steps"].append(row)
+                evidence["sandbox"], evidence["sandbox_detail"] = outcome.sandbox, outcome.sandbox_detail
+                if config.require_sandbox and outcome.sandbox == "none":
+                    evidence["verdict"] = INFRA
+                    row["detail"] = f"The project requires a sandbox: {outcome.sandbox_detail}"
+                    row["passed"] = False
+                    break
+                if row["passed"]:
+                    continue
+                evidence["verdict"] = _failed(outcome, is_setup=is_setup)
+                break
+            place.take_back()
+    return evidence
+
+
+def _failed(outcome: Outcome, *, is_setup: bool) -> str:
+    if outcome.reason == "cancelled":
+        return "cancelled"
+    if outcome.reason in ("start_failed", "killed") or is_setup:
+        return INFRA
+    return RED
+
+
+def _run_step(
+    place: Cell,
+    step: GateStep,
+    limits: GateLimits,
+    profile: str,
+    deadline_at: datetime,
+    write: Callable[[bytes], None],
+    should_stop: Callable[[], bool],
+) -> tuple[dict[str, Any], Outcome]:
+    left_s = max((deadline_at - clock.now()).total_seconds(), 0.1)
+    outcome = place.run(
+        step.argv,
+        env={"CI": "true", "CI_PROFILE": profile, "PYTHONDONTWRITEBYTECODE": "1", **dict(step.env)},
+        network=limits.network,
+        limits=Limits(
+            wall_s=min(step.timeout_s, limits.wall_s, left_s),
+            cpu_s=limits.cpu_s,
+            memory_bytes=limits.memory_bytes,
+            processes=limits.processes,
+            file_size_bytes=limits.file_bytes,
+            output_bytes=limits.output_bytes,
+        ),
+        on_output=write,
+        should_stop=should_stop,
+    )
+    row: dict[str, Any] = {
+        "name": step.name,
+        "suite": step.suite,
+        "argv": list(step.argv),
+        "passed": outcome.succeeded,
+        "exit_code": outcome.exit_code,
+        "reason": outcome.reason,
+        "detail": _told(outcome),
+        "duration_s": round(outcome.duration_s, 3),
+        "cpu_s": round(outcome.cpu_s, 3),
+        "peak_memory_bytes": outcome.peak_memory_bytes,
+        "failing": [],
+    }
+    if step.reports and outcome.reason == "exited":
+        _read_reports(place.checkout, step, row)
+    write(f"=== {step.name}: {row['detail']}\n".encode())
+    return row, outcome
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.reason == "exited":
+        return f"exit code {outcome.exit_code}" if outcome.signal is None else f"signal {outcome.signal}"
+    return outcome.detail or outcome.reason.replace("_", " ")
+
+
+def _read_reports(checkout: Path, step: GateStep, row: dict[str, Any]) -> None:
+    """Read the step's JUnit files. A report that was promised and isn't sound fails the step."""
+    totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    failing: list[dict[str, str]] = []
+    for pattern in step.reports:
+        for found in collect(checkout, pattern, max_bytes=MAX_REPORT_BYTES):
+            if found.status != "ok":
+                row["passed"] = False
+                row["detail"] += f"; report {found.path}: {found.status.replace('_', ' ')}"
+                continue
+            try:
+                report = parse(found.data)
+            except BadReport as error:
+                row["passed"] = False
+                row["detail"] += f"; report {found.path}: {error.detail}"
+                continue
+            counted = asdict(report)
+            for key in totals:
+                totals[key] += counted[key]
+            for case in report.failed_cases:
+                where = case.classname or case.file or ""
+                failing.append(
+                    {"id": f"{where}::{case.name}" if where else case.name, "message": case.message}
+                )
+    row["tests"] = totals
+    row["failing"] = failing[:MAX_FAILING]
+    if failing:
+        row["passed"] = False
+        row["detail"] += f"; {len(failing)} failing tests"

@@ -1,0 +1,45 @@
+"""Thin tasks: ids in, one service called. Each may run twice, or never: rows own the work."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from integration import apply, command_agents, gate, merge
+
+
+
+@shared_task(time_limit=6 * 3600)
+def run_agent(phase_pk: int, kind: str) -> None:
+    """Serve a phase with its project's command agent."""
+    command_agents.work(phase_pk, kind)
+
+
+@shared_task(time_limit=300)
+def build_candidate(attempt_id: str) -> None:
+    """Judge a submitted patch and build its candidate."""
+    apply.build(attempt_id)
+
+
+@shared_task(time_limit=900)
+def merge_candidate(attempt_id: str) -> None:
+    """Move a run's branch to a green candidate."""
+    merge.merge(attempt_id)
+
+
+@shared_task(time_limit=6 * 3600)
+def run_gate(gate_run_id: str) -> None:
+    """Run a gate to its verdict."""
+    gate.execute(gate_run_id)
+
+
+@shared_task(time_limit=300)
+def write_artefacts(run_id: str) -> None:
+    """Bring a run's files up to date."""
+    artefacts.write_run(run_id)
+
+
+@shared_task(time_limit=900)
+def sweep() -> None:
+    """Find gates and git intents that a vanished worker left."""
+    gate.sweep()
+    merge.recover()

@@ -1,0 +1,114 @@
+"""The base of every agent-facing view: token, role, project scope, well-formed ids, bounded bodies."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from autopack_site.kernel.auth import Role
+from autopack_site.kernel.errors import AutopackError, Invalid, problem
+from autopack_site.kernel.ids import ID_RULE, is_valid_id
+from autopack_site.kernel.problem import validation_rows
+from runs.api.parsers import BoundedJSONParser
+from runs.errors import PhaseNotFound, RunNotFound
+from runs.models import Phase, Run
+from runs.querysets import PhaseQuerySet, RunQuerySet
+from runs.tokens import Caller
+
+STARTER = "starter"
+ANY_ROLE: tuple[str, ...] = (*Role, STARTER)
+_PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id")
+
+
+class RoleMissing(AutopackError):
+    """The token does not carry a role that may do this."""
+
+    code, status = "role-missing", 403
+    title = "The token's roles do not allow this"
+
+
+class AgentView(APIView):
+    """A view for agents and operators. `allowed_roles` names who may call it; an operator always may.
+
+    Answers 401 without a valid token, 403 without the role, 422 for a malformed id in the path. What lies
+    in another project than the token's is answered in the words of what does not exist.
+    """
+
+    parser_classes = [BoundedJSONParser]
+    permission_classes = [IsAuthenticated]
+    allowed_roles: ClassVar[tuple[str, ...]] = ()
+
+    def needed_roles(self) -> tuple[str, ...]:
+        """Return the roles that this request needs one of; a view may tell methods apart."""
+        return self.allowed_roles
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse who may not call and what can't be an id, before anything else is looked at."""
+        super().initial(request, *args, **kwargs)
+        self.require_role(*self.needed_roles())
+        for name in _PATH_IDS:
+            if name in kwargs and not is_valid_id(kwargs[name]):
+                raise Invalid([problem("value_error", ["path", name], f"An id is {ID_RULE}")])
+
+    @property
+    def caller(self) -> Caller:
+        """The authenticated caller."""
+        return cast(Caller, self.request.user)
+
+    def require_role(self, *roles: str) -> None:
+        """Raise RoleMissing unless the caller holds one of the roles."""
+        if not self.caller.may(*roles):
+            names = " or ".join(dict.fromkeys([*map(str, roles), str(Role.OPERATOR)]))
+            raise RoleMissing(f"This needs a token with the role {names}")
+
+    def body(self, serializer: type[Serializer[Any]], **extra: Any) -> dict[str, Any]:
+        """Return the body checked by an input serializer; an empty body is an empty object.
+
+        `extra` replaces members of the body. Raises Invalid for a body that is not an object.
+        """
+        data = self.request.data
+        if not isinstance(data, dict):
+            raise Invalid([problem("dict_type", ["body"], "The body must be a JSON object")])
+        checked = serializer(data={**data, **extra}, context={"view": self})
+        checked.is_valid(raise_exception=True)
+        return cast(dict[str, Any], checked.validated_data)
+
+    def query(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
+        """Return the query parameters checked by an input serializer. Raises Invalid with loc `query`."""
+        checked = serializer(data=self.request.query_params.dict(), context={"view": self})
+        if not checked.is_valid():
+            raise Invalid(validation_rows(checked.errors, ["query"]))
+        return cast(dict[str, Any], checked.validated_data)
+
+    def visible_runs(self) -> RunQuerySet:
+        """Return the runs that the caller may know of."""
+        scope = self.caller.project_scope
+        runs = Run.objects.all()
+        return runs if scope is None else runs.filter(project__project_id=scope)
+
+    def visible_phases(self) -> PhaseQuerySet:
+        """Return the phases that the caller may know of."""
+        scope = self.caller.project_scope
+        phases = Phase.objects.all()
+        return phases if scope is None else phases.filter(run__project__project_id=scope)
+
+    def require_run(self, run_id: str) -> None:
+        """Raise RunNotFound unless the run is there and the caller may know of it."""
+        if not self.visible_runs().filter(pk=run_id).exists():
+            raise RunNotFound(f"Run {run_id} not found")
+
+    def require_phase(self, run_id: str, phase_id: str) -> Phase:
+        """Return the phase with its run and tier; raise PhaseNotFound, also when the run is not there."""
+        phase = (
+            self.visible_phases()
+            .select_related("run__project", "tier")
+            .filter(run_id=run_id, phase_id=phase_id)
+            .first()
+        )
+        if phase is None:
+            raise PhaseNotFound(f"Phase {phase_id} not found")
+        return cast(Phase, phase)
