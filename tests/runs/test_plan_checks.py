@@ -97,7 +97,8 @@ def test_a_cycle_is_told_with_its_path() -> None:
     assert rows(first, second) == [("dependency_cycle", ["body", "phases", 1, "depends_on"])]
     assert message(first, second) == "Dependency cycle: a -> b -> a"
     longer = [
-        phase(name, index, depends_on=(other,)) for index, (name, other) in enumerate(["ab", "bc", "ca"])
+        phase(name, index, depends_on=(other,))
+        for index, (name, other) in enumerate([("a", "b"), ("b", "c"), ("c", "a")])
     ]
     assert message(*longer) == "Dependency cycle: a -> b -> c -> a"
 

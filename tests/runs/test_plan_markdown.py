@@ -204,7 +204,8 @@ GLOB = st.lists(st.text("abz*?_-{}`,.é ", min_size=1, max_size=6), min_size=1, 
 
 @st.composite
 def plans(draw) -> Plan:
-    tiers, phases = [], []
+    tiers: list[TierSpec] = []
+    phases: list[PhaseSpec] = []
     for number in range(draw(st.integers(1, 3))):
         tiers.append(TierSpec(f"tier{number}", number, draw(NAME), draw(DESCRIPTION)))
         for _ in range(draw(st.integers(1, 3))):
