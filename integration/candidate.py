@@ -20,15 +20,16 @@ from integration.judge import (
     TreeChange,
     judge,
     judge_tree_changes,
-    judge_tree_names,
 )
 from integration.mirror import Mirror
 from integration.objects import Identity, commit_bytes, write
 from integration.patch_errors import BaseMoved, PatchDoesNotApply, PatchInvalid
 from integration.quarantine import Quarantine
+from integration.strict import Entry, check_objects, judge_new_names
 
 AUTOPACK = Identity(*git.IDENTITY)
 APPLY_TIMEOUT_S = 60.0
+MAX_OBJECT_BYTES = 256 * 1024 * 1024
 _UNREADABLE = re.compile(r"corrupt|unrecognized|malformed|garbage|no valid patches|invalid path", re.I)
 
 
@@ -65,28 +66,56 @@ def build_candidate(
     base, GitTimedOut. Then no commit, ref, file or object is left.
     """
     parsed = judge(patch, rules)
+    try:
+        return _build(mirror, parsed, base, rules, (author, committer), message, trailers, timestamp, False)
+    except _StrangerIndex:  # a remembered index is never trusted to be right, only to be quick
+        mirror.indexes.forget(base)
+        return _build(mirror, parsed, base, rules, (author, committer), message, trailers, timestamp, True)
+
+
+class _StrangerIndex(Exception):
+    """The result changes files of which the patch says nothing."""
+
+
+def _build(
+    mirror: Mirror,
+    parsed: ParsedPatch,
+    base: str,
+    rules: PatchRules,
+    people: tuple[Identity, Identity],
+    message: str,
+    trailers: Sequence[tuple[str, str]],
+    timestamp: datetime,
+    is_second: bool,
+) -> Candidate:
     with mirror.quarantine() as aside:
-        _read_base(mirror, aside, base)
+        mirror.read_index(base, aside)
         _apply(aside, parsed)
         tree = git.run("write-tree", place=aside.place).text
         changes = tree_changes(aside, base, tree)
+        if not {change.path for change in changes} <= set(parsed.paths):
+            if is_second:
+                raise PatchInvalid("Git reads the patch otherwise than it is written")
+            raise _StrangerIndex
         judge_tree_changes(changes, rules)
+        trees = check_objects(aside, max_object_bytes=MAX_OBJECT_BYTES)
         added = [change.path for change in changes if change.old_mode == NO_FILE]
-        if added:
-            names = git.run("ls-files", "-z", place=aside.place).stdout
-            judge_tree_names(added, names.decode("utf-8", "surrogateescape").rstrip("\0").split("\0"))
-        content = commit_bytes(
-            tree=tree,
-            parents=(base,),
-            author=author,
-            committer=committer,
-            at=timestamp,
-            message=message,
-            trailers=trailers,
+        judge_new_names(added, tree, trees, lambda sha: _listed(aside, sha))
+        sha = write(
+            aside.objects,
+            "commit",
+            commit_bytes(
+                tree=tree,
+                parents=(base,),
+                author=people[0],
+                committer=people[1],
+                at=timestamp,
+                message=message,
+                trailers=trailers,
+            ),
         )
-        sha = write(aside.objects, b"commit", content)
-        check(aside, sha)
         aside.release(last=sha)
+        mirror.indexes.keep(sha, aside.index)
     return Candidate(
         sha=sha,
         tree=tree,
@@ -149,27 +178,15 @@ def tree_changes(aside: Quarantine, base: str, tree: str) -> tuple[TreeChange, .
     return tuple(changes)
 
 
-def check(aside: Quarantine, sha: str) -> None:
-    """Run git's strict checks over the new objects, and no others. Raises PatchInvalid.
-
-    `--no-full` leaves the alternates (the mirror's own objects) out; a named head leaves its refs out.
-    """
-    try:
-        git.run("fsck", "--strict", "--no-full", "--no-dangling", "--no-progress", sha, place=aside.place)
-    except GitTimedOut:
-        raise
-    except GitFailed as error:
-        raise PatchInvalid(f"Git's own check refuses the result: {error.stderr[-500:]}") from error
-
-
-def _read_base(mirror: Mirror, aside: Quarantine, base: str) -> None:
-    try:
-        git.run("read-tree", "--end-of-options", f"{base}^{{tree}}", place=aside.place)
-    except GitTimedOut:
-        raise
-    except GitFailed:
-        mirror.resolve(base)  # tells an unknown base by its own error
-        raise
+def _listed(aside: Quarantine, tree: str) -> tuple[Entry, ...]:
+    """Return the entries of a tree that was in the mirror before."""
+    raw = git.run("ls-tree", "-z", "--end-of-options", tree, place=aside.place).stdout
+    entries = []
+    for row in raw.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+        about, _, name = row.partition("\t")
+        mode, _kind, sha = about.split()
+        entries.append(Entry(name, int(mode, 8), sha))
+    return tuple(entries)
 
 
 def _apply(aside: Quarantine, parsed: ParsedPatch) -> None:

@@ -17,7 +17,7 @@ from django.conf import settings
 from autopack_site.kernel.errors import AutopackError, Conflict
 from integration import apply
 from integration.cells import Cell, cell
-from integration.collect import collect_patch
+from integration.collect import collect
 from integration.git_errors import GitFailed
 from integration.logs import LogWriter, tail
 from integration.mirror import Mirror
@@ -155,7 +155,7 @@ def _fail(claim: Claim, failure: _Failure) -> None:
 
 def _submit_build(mirror: Mirror, claim: Claim, checkout: Path, result: dict[str, Any]) -> str | None:
     try:
-        patch = collect_patch(mirror, base=claim.base_commit, checkout=checkout)
+        patch = collect(mirror, base=claim.base_commit, directory=checkout).patch
     except PatchRefused as error:
         _fail(claim, _Failure(error.code, error.detail, Cause.POLICY if error.is_policy else Cause.REVIEW))
         return None

@@ -3,7 +3,7 @@
 GitPython's `Git.execute` isn't used to start the process, for three reasons seen in version 3.2.1: it hands
 the whole environment of this process to git (its `env` argument only adds), it reads all output into memory
 without a bound, and its timeout finds children by running `ps`, so what git started may survive it. What is
-used of GitPython is its object database (see `objects.py`), which needs no process at all.
+used of GitPython is its reading of git's objects, which needs no process at all (see `strict.py`).
 """
 
 from __future__ import annotations

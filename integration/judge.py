@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from integration.diffs import DiffLimits, FileChange, Kind, parse
@@ -16,7 +16,6 @@ from integration.patch_errors import (
     ConflictMarkers,
     FileMode,
     GitattributesChange,
-    GitDirectory,
     PatchEmpty,
     PatchInvalid,
     PathOutOfScope,
@@ -171,50 +170,6 @@ def judge_tree_changes(changes: Sequence[TreeChange], rules: PatchRules) -> None
         judge_name(change.path, rules, is_new=change.old_mode == NO_FILE)
         judge_mode(change.old_mode, change.path, rules)
         judge_mode(change.new_mode, change.path, rules)
-
-
-def judge_tree_names(added: Iterable[str], names: Sequence[str]) -> None:
-    """Judge names that are new against all names of the result.
-
-    Raises CaseCollision when a new file, or a folder that it brings, is another's under NFKC and case
-    folding; GitDirectory when new files complete a folder that git would take for a repository.
-    """
-    new = set(added)
-    if not new:
-        return
-    forms: dict[str, str] = {}
-    wanted = {folded(prefix) for path in new for prefix in _prefixes(path)}
-    for name in names:
-        for prefix in _prefixes(name):
-            form = folded(prefix)
-            if form not in wanted:
-                continue
-            other = forms.setdefault(form, prefix)
-            if other != prefix:
-                raise CaseCollision(
-                    f"{printable(prefix)} and {printable(other)} are one name on some file systems",
-                    path=prefix,
-                )
-    _judge_embedded_repository(new, names)
-
-
-def _judge_embedded_repository(new: set[str], names: Sequence[str]) -> None:
-    """Refuse a folder with HEAD, objects/ and refs/: git run inside it would obey its config."""
-    heads = {name.rpartition("/")[0] for name in names if folded(name).rpartition("/")[2] == "head"}
-    for folder in heads:
-        prefix = f"{folder}/" if folder else ""
-        inside = {folded(name[len(prefix) :]).split("/", 1)[0] for name in names if name.startswith(prefix)}
-        if {"objects", "refs"} <= inside and any(name.startswith(prefix) for name in new):
-            raise GitDirectory(f"{printable(folder) or 'The root'} would be a bare repository", path=folder)
-
-
-def _prefixes(path: str) -> list[str]:
-    """Return the path and every folder above it."""
-    out = [path]
-    while (cut := path.rfind("/")) > 0:
-        path = path[:cut]
-        out.append(path)
-    return out
 
 
 def _judge_lines(change: FileChange, rules: PatchRules) -> None:

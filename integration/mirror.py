@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autopack_site.kernel.ids import is_valid_id
-from integration import git, quarantine
+from integration import git
+from integration.checkouts import RAW_ATTRIBUTES, Checkout, write_checkout
 from integration.git import ZERO, Completed, Place
 from integration.git_errors import (
     GitFailed,
@@ -24,15 +24,14 @@ from integration.git_errors import (
     SourceUnsound,
     UnknownRevision,
 )
+from integration.indexes import Indexes
 from integration.locks import held
 from integration.objects import is_sha
+from integration.quarantine import Quarantine, quarantine, sweep
+from integration.refs import PROJECT, candidate_ref, checked, full_sha, pushable, writable
 from integration.sources import Source, redacted
 
-BRANCHES = "refs/heads/autonomous/"
-TAGS = "refs/tags/autopack/"
-PROJECT = "refs/remotes/project/"
-OWN = "refs/autopack/"
-
+_FOLDERS = ("refs/heads", "refs/tags", "info", "autopack/quarantine", "autopack/index")
 _CONFIG = """\
 [core]
 \trepositoryformatversion = 0
@@ -44,12 +43,6 @@ _CONFIG = """\
 [transfer]
 \tfsckObjects = true
 """
-# Blobs are taken and given as they are: no attribute of a project's tree changes a byte, starts a driver or
-# leaves a file out. This file wins over every `.gitattributes`.
-RAW_ATTRIBUTES = (
-    "* -text !eol -ident -filter !working-tree-encoding !whitespace !merge !diff "
-    "!export-ignore !export-subst\n"
-)
 # Harmless warts of old histories that servers accepted for years; all else that fsck calls an error is one.
 _OLD_WARTS = tuple(
     f"fetch.fsck.{name}=ignore"
@@ -74,21 +67,13 @@ class CommitInfo:
     message: str
 
 
-@dataclass(frozen=True)
-class Checkout:
-    """A folder that holds exactly the files of one commit. `has_git` tells whether it is a repository too."""
-
-    path: Path
-    sha: str
-    has_git: bool
-
-
 class Mirror:
     """The bare repository at `path`. Cheap to make; holds nothing open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.place = Place(git_dir=path)
+        self.indexes = Indexes(path)
 
     def git(
         self, *args: str, ok: Sequence[int] = (0,), stdin: bytes = b"", timeout_s: float = 60.0
@@ -112,7 +97,9 @@ class Mirror:
                 return False
             staged = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}."))
             try:
-                for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "autopack"):
+                # All folders of loose objects are made now, so that a candidate's objects are only renamed.
+                fan_out = [f"objects/{number:02x}" for number in range(256)]
+                for folder in (*fan_out, "objects/info", "objects/pack", *_FOLDERS):
                     (staged / folder).mkdir(parents=True)
                 (staged / "config").write_text(_CONFIG)
                 (staged / "info" / "attributes").write_text(RAW_ATTRIBUTES)
@@ -131,7 +118,7 @@ class Mirror:
         pass git's checks before anything refers to them. Raises SourceUnavailable, SourceUnsound,
         SourceRefused, UnknownRevision when there is no such branch.
         """
-        ref = _checked_ref(PROJECT, branch)
+        ref = checked(PROJECT, branch)
         there = Source.of(source)
         with held(self.path / "autopack" / "fetch.lock", timeout_s=timeout_s) as lock:
             try:
@@ -149,9 +136,22 @@ class Mirror:
         self._write_ref(ref, sha, None)
         return sha
 
-    def quarantine(self) -> AbstractContextManager[quarantine.Quarantine]:
+    def quarantine(self) -> AbstractContextManager[Quarantine]:
         """Open a quarantine for new objects (a context manager)."""
-        return quarantine.quarantine(self.path)
+        return quarantine(self.path)
+
+    def read_index(self, commit: str, aside: Quarantine) -> None:
+        """Give the quarantine the index of commit, a full name. Raises UnknownRevision."""
+        if self.indexes.take(full_sha(commit), aside.index):
+            return
+        try:
+            git.run("read-tree", "--end-of-options", f"{commit}^{{tree}}", place=aside.place)
+        except GitTimedOut:
+            raise
+        except GitFailed:
+            self.resolve(commit)  # tells an absent commit by its own error
+            raise
+        self.indexes.keep(commit, aside.index)
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class Mirror:
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Tell whether commit old is new or comes before it. Raises UnknownRevision for absent commits."""
-        done = self.git("merge-base", "--is-ancestor", _sha(old), _sha(new), ok=(0, 1, 128))
+        done = self.git("merge-base", "--is-ancestor", full_sha(old), full_sha(new), ok=(0, 1, 128))
         if done.status == 128:
             raise UnknownRevision(f"No such commit: {old} or {new}")
         return done.status == 0
@@ -190,7 +190,7 @@ class Mirror:
         """Return one commit. Raises UnknownRevision."""
         shape = "%H%x00%T%x00%P%x00%an%x00%ae%x00%ct%x00%s%x00%B"
         done = self.git("log", "-1", "--no-decorate", "--no-show-signature", f"--format=tformat:{shape}",
-                        "--end-of-options", _sha(sha), "--", ok=(0, 128))  # fmt: skip
+                        "--end-of-options", full_sha(sha), "--", ok=(0, 128))  # fmt: skip
         if done.status:
             raise UnknownRevision(f"No such commit: {sha}")
         parts = done.stdout.decode("utf-8", "replace").split("\0")
@@ -207,14 +207,14 @@ class Mirror:
 
     def count(self, old: str | None, new: str) -> int:
         """Return how many commits new has that old (None: nothing) has not."""
-        span = _sha(new) if old is None else f"{_sha(old)}..{_sha(new)}"
+        span = full_sha(new) if old is None else f"{full_sha(old)}..{full_sha(new)}"
         return int(self.git("rev-list", "--count", "--end-of-options", span, "--").text)
 
     def diff(self, base: str, head: str) -> bytes:
         """Return the git-format diff from base to head, with binary data and full object names."""
         return self.git(
             "diff-tree", "-r", "-p", "--binary", "--full-index", "--no-renames", "--no-color",
-            "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", _sha(base), _sha(head), "--",
+            "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", full_sha(base), full_sha(head), "--",
         ).stdout  # fmt: skip
 
     # -- refs ---------------------------------------------------------------------------------------------
@@ -226,13 +226,13 @@ class Mirror:
         for any other, RefMoved with the present value when ref isn't at old, UnknownRevision for an absent
         commit.
         """
-        _own(ref)
-        self._write_ref(ref, _sha(new), ZERO if old is None else _sha(old))
+        writable(ref)
+        self._write_ref(ref, full_sha(new), ZERO if old is None else full_sha(old))
 
     def delete_ref(self, ref: str, old: str) -> None:
         """Delete ref if it is at old. Raises as `update_ref` does; an absent ref is RefMoved."""
-        _own(ref)
-        self._write_ref(ref, None, _sha(old))
+        writable(ref)
+        self._write_ref(ref, None, full_sha(old))
 
     def keep(self, run_id: str, phase_id: str, attempt: int, sha: str) -> str:
         """Keep a candidate under its own ref; return the ref.
@@ -286,7 +286,7 @@ class Mirror:
         fast-forward, another tag of the name, refused there), SourceUnavailable.
         """
         there = Source.of(source)
-        wanted = {ref: _sha(sha) for sha, ref in refspecs}
+        wanted = {ref: full_sha(sha) for sha, ref in refspecs}
         if len(wanted) != len(refspecs):
             raise PushRejected("One ref is named twice")
         for ref in wanted:
@@ -338,45 +338,7 @@ class Mirror:
 
         Raises UnknownRevision; GitFailed when the folder isn't empty.
         """
-        sha = self.resolve(_sha(sha))
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise GitFailed(f"{directory} is not empty")
-        inner = directory / ".git"
-        if history is not None:
-            self._make_inner(inner, sha, history)
-        with self._private_index(None if history is None else inner / "index") as index:
-            place = Place(git_dir=self.path, work_tree=directory, index_file=index)
-            git.run("read-tree", "--end-of-options", sha, place=place)
-            # -u writes the files' times into the index, so that `git status` in the copy reads no file.
-            git.run("checkout-index", "--all", "--force", "--quiet", "-u", place=place, timeout_s=600)
-        return Checkout(directory, sha, history is not None)
-
-    def _make_inner(self, inner: Path, sha: str, history: int) -> None:
-        for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
-            (inner / folder).mkdir(parents=True)
-        (inner / "config").write_text(_INNER_CONFIG)
-        (inner / "info" / "attributes").write_text(RAW_ATTRIBUTES)
-        (inner / "HEAD").write_text("ref: refs/heads/work\n")
-        (inner / "refs" / "heads" / "work").write_text(f"{sha}\n")
-        rows = self.git("rev-list", "--parents", f"--max-count={history}", "--end-of-options", sha, "--").text
-        parents = {row.split()[0]: row.split()[1:] for row in rows.splitlines()}
-        cut = sorted(name for name, above in parents.items() if any(one not in parents for one in above))
-        if cut:
-            (inner / "shallow").write_text("".join(f"{name}\n" for name in cut))
-        wants = "".join(f"--shallow {name}\n" for name in cut) + f"{sha}\n"
-        self.git(
-            "pack-objects", "--quiet", "--revs", "--shallow", str(inner / "objects" / "pack" / "pack"),
-            stdin=wants.encode(), timeout_s=600,
-        )  # fmt: skip
-
-    @contextmanager
-    def _private_index(self, path: Path | None) -> Iterator[Path]:
-        if path is not None:
-            yield path
-            return
-        with tempfile.TemporaryDirectory(dir=self.path / "autopack") as folder:
-            yield Path(folder) / "index"
+        return write_checkout(self.place, self.resolve(sha), directory, history=history)
 
     # -- upkeep -------------------------------------------------------------------------------------------
 
@@ -386,86 +348,13 @@ class Mirror:
 
     def maintain(self) -> int:
         """Pack loose objects and remove what crashed builds left; return how many of those there were."""
-        swept = quarantine.sweep(self.path)
+        swept = sweep(self.path)
         with held(self.path / "autopack" / "fetch.lock", timeout_s=600):
             self.git("repack", "-d", "-l", "--quiet", timeout_s=1800)
         return swept
 
     def _beside(self, what: str) -> Path:
         return self.path.parent / f".{self.path.name}.{what}.lock"
-
-
-_INNER_CONFIG = """\
-[core]
-\trepositoryformatversion = 0
-\tfilemode = true
-\tbare = false
-\tlogAllRefUpdates = true
-[user]
-\tname = Autopack builder
-\temail = builder@localhost
-[gc]
-\tauto = 0
-[commit]
-\tgpgSign = false
-"""
-
-
-def candidate_ref(run_id: str, phase_id: str, attempt: int) -> str:
-    """Return the ref that keeps a candidate. Raises ProtectedBranch for ids that aren't ids."""
-    if attempt < 0:
-        raise ProtectedBranch(f"Not an attempt: {attempt}")
-    return _checked_ref(f"{OWN}candidates/", f"{_id(run_id)}/{_id(phase_id)}/{attempt}")
-
-
-def branch_ref(run_id: str) -> str:
-    """Return `refs/heads/autonomous/<run>`. Raises ProtectedBranch for an id that isn't one."""
-    return BRANCHES + _id(run_id)
-
-
-def tag_ref(*parts: str) -> str:
-    """Return `refs/tags/autopack/<part>/...`. Raises ProtectedBranch for parts that aren't ids."""
-    return TAGS + "/".join(_id(part) for part in parts)
-
-
-def pushable(ref: str) -> None:
-    """Raise ProtectedBranch unless ref is one that Autopack may write in a project's repository."""
-    if ref.startswith(BRANCHES) and is_valid_id(ref[len(BRANCHES) :]):
-        return
-    parts = ref[len(TAGS) :].split("/") if ref.startswith(TAGS) else []
-    if parts and len(parts) <= 4 and all(is_valid_id(part) for part in parts):
-        return
-    raise ProtectedBranch(f"{ref[:200]!r} is not a branch of a run or a snapshot tag", ref=ref[:200])
-
-
-def _own(ref: str) -> None:
-    """Raise ProtectedBranch unless ref is one that Autopack may write in its mirror."""
-    parts = ref[len(OWN) :].split("/") if ref.startswith(OWN) else []
-    if not (parts and all(is_valid_id(part) for part in parts)):
-        pushable(ref)
-
-
-def _id(value: str) -> str:
-    if not is_valid_id(value):
-        raise ProtectedBranch(f"Not an id: {value[:200]!r}")
-    return value
-
-
-def _checked_ref(prefix: str, name: str) -> str:
-    """Return the ref; the rule is that of `git check-ref-format`, narrowed."""
-    if (
-        not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/+@=,#-]{0,199}", name)
-        or re.search(r"\.\.|//|/\.|@\{|\.lock(/|$)", name)
-        or name.endswith(("/", "."))
-    ):
-        raise ProtectedBranch(f"Not a branch name: {name[:200]!r}")
-    return prefix + name
-
-
-def _sha(value: str) -> str:
-    if not is_sha(value):
-        raise UnknownRevision(f"Not a full commit name: {value[:200]!r}")
-    return value
 
 
 def _fetch_error(error: GitFailed, there: Source, branch: str) -> Exception:

@@ -82,6 +82,8 @@ def judge_path(path: str, *, allow_hooks: bool = False, allow_unwise: bool = Fal
 
 def is_git_like(part: str) -> bool:
     """Tell whether one component is `.git`, or becomes it on HFS+, NTFS or a folding file system."""
+    if part.isascii() and part[:1] not in (".", "g", "G"):
+        return False
     bare = unicodedata.normalize("NFKC", part.translate(_HFS_IGNORED)).casefold()
     bare = bare.translate(_HFS_IGNORED)
     stem = bare.split(":", 1)[0].rstrip(". ")  # alternate data streams; trailing dots and spaces

@@ -169,6 +169,13 @@ class SuspiciousName(PatchRefused):
     title = "A file name is not safe"
 
 
+class UnsupportedFile(PatchRefused):
+    """A checkout holds what no patch can carry: a device in a file's place, or another user's file."""
+
+    code = "unsupported-file"
+    title = "A file of the checkout can't be taken"
+
+
 def printable(text: str) -> str:
     """Return text with everything escaped that could confuse a terminal, a log or JSON."""
     return text.encode("unicode_escape", "backslashreplace").decode("ascii")[:300]

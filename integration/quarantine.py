@@ -20,12 +20,18 @@ class Quarantine:
         self.git_dir = git_dir
         self.folder = folder
         self.objects = folder / "objects"
+        self.index = folder / "index"
         self.place = Place(
             git_dir=git_dir,
-            index_file=folder / "index",
+            index_file=self.index,
             object_dir=self.objects,
             alternates=(git_dir / "objects",),
         )
+
+    def found(self) -> list[Path]:
+        """Return the files of all objects that were written here."""
+        folders = [entry.path for entry in os.scandir(self.objects) if len(entry.name) == 2]
+        return [Path(entry.path) for folder in folders for entry in os.scandir(folder)]
 
     def release(self, *, last: str) -> int:
         """Move every object into the mirror, the one named `last` at the end; return how many there were.
@@ -33,9 +39,7 @@ class Quarantine:
         So no commit in the mirror names an object that isn't there yet. Safe to race: an object that is
         already there is the same one.
         """
-        found = sorted(
-            self.objects.glob("[0-9a-f][0-9a-f]/*"), key=lambda path: path.parent.name + path.name == last
-        )
+        found = sorted(self.found(), key=lambda path: path.parent.name + path.name == last)
         for path in found:
             target = self.git_dir / "objects" / path.parent.name / path.name
             try:

@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                 ('description', models.TextField(blank=True, default='')),
                 ('task_category', models.CharField(max_length=64)),
                 ('complexity', models.CharField(max_length=16)),
-                ('builder_mode', models.CharField(max_length=64)),
+                ('builder_mode', models.CharField(blank=True, max_length=64, null=True)),
                 ('scope', models.JSONField(default=list)),
                 ('depends_on', models.JSONField(blank=True, null=True)),
                 ('limits', models.JSONField(default=dict)),

@@ -163,7 +163,7 @@ class Phase(models.Model):
     description = models.TextField(blank=True, default="")
     task_category = models.CharField(max_length=64)
     complexity = models.CharField(max_length=16)
-    builder_mode = models.CharField(max_length=64)
+    builder_mode = models.CharField(max_length=64, null=True, blank=True)
     scope = models.JSONField(default=list)
     depends_on = models.JSONField(null=True, blank=True)
     limits = models.JSONField(default=dict)

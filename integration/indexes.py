@@ -1,0 +1,48 @@
+"""Git indexes of commits, remembered: reading a large tree anew for each patch would cost a process.
+
+A remembered index is only a quick start. What the patch changed is compared with what the patch says, so one
+that was torn by a crash of the machine can't let a wrong tree through (`candidate.build_candidate`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+KEPT = 32
+
+
+class Indexes:
+    """The folder of remembered indexes in a mirror, one file a commit; shared without a lock."""
+
+    def __init__(self, git_dir: Path) -> None:
+        self.folder = git_dir / "autopack" / "index"
+
+    def take(self, commit: str, target: Path) -> bool:
+        """Make target the index of commit if it is remembered; tell whether it was.
+
+        A hard link does: git never writes an index in place, it renames a new one over it.
+        """
+        try:
+            os.link(self.folder / commit, target)
+        except FileNotFoundError:
+            return False
+        with suppress(FileNotFoundError):
+            os.utime(self.folder / commit)
+        return True
+
+    def keep(self, commit: str, index: Path) -> None:
+        """Remember index as that of commit; forget the longest unused beyond 32."""
+        with suppress(FileExistsError):
+            os.link(index, self.folder / commit)
+        entries = list(os.scandir(self.folder))
+        if len(entries) > KEPT:
+            with suppress(FileNotFoundError):
+                entries.sort(key=lambda entry: entry.stat().st_mtime)
+                for entry in entries[: len(entries) - KEPT]:
+                    os.unlink(entry.path)
+
+    def forget(self, commit: str) -> None:
+        """Forget the index of commit."""
+        (self.folder / commit).unlink(missing_ok=True)
