@@ -10,8 +10,8 @@ from autopack_site.kernel import clock
 from integration import apply, gate
 from integration.git_errors import RefMoved, UnknownRevision
 from integration.logs import tail
-from integration.mirror import branch_ref
 from integration.models import GateRun
+from integration.refs import branch_ref
 from integration.repository import log_path, mirror_of
 from runs.agents import config_of
 from runs.models import Attempt, Run

@@ -149,12 +149,14 @@ class _Ignores:
         for folder in folders:  # a pattern such as `build/` matches only what is a folder
             with suppress(FileExistsError, NotADirectoryError):  # where the base has a `.gitignore` file
                 (self.tree / folder).mkdir(parents=True)
-        feed = b"".join(os.fsencode(path) + b"\0" for path in (*folders, *files))
+        # check-ignore takes no literal pathspecs; behind "./" no name can be read as pathspec magic.
+        feed = b"".join(b"./" + os.fsencode(path) + b"\0" for path in (*folders, *files))
         done = git.run(
             "check-ignore", "-z", "--stdin", "--no-index",
             place=self.place, stdin=feed, ok=(0, 1), config=(f"core.excludesFile={self.excludes}",),
+            extra_env={"GIT_LITERAL_PATHSPECS": "0"},
         )  # fmt: skip
-        return {os.fsdecode(path) for path in done.stdout.split(b"\0") if path}
+        return {os.fsdecode(path.removeprefix(b"./")) for path in done.stdout.split(b"\0") if path}
 
 
 @dataclass

@@ -16,8 +16,9 @@ from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError
 from integration import crash
 from integration.git_errors import ProtectedBranch, RefMoved
-from integration.mirror import Mirror, branch_ref, tag_ref
+from integration.mirror import Mirror
 from integration.models import GitIntent
+from integration.refs import branch_ref, tag_ref
 from integration.repository import mirror_of
 from runs import outbox, services
 from runs.agents import config_of

@@ -7,7 +7,6 @@ from celery import shared_task
 from integration import apply, command_agents, gate, merge
 
 
-
 @shared_task(time_limit=6 * 3600)
 def run_agent(phase_pk: int, kind: str) -> None:
     """Serve a phase with its project's command agent."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
-import socket
-import struct
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
@@ -23,6 +20,24 @@ def _checked(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def write_quietly(handle: int, data: bytes) -> None:
+    """Write all of data; a reader that is gone is no error."""
+    try:
+        while data:
+            data = data[os.write(handle, data) :]
+    except OSError:
+        pass
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a setting into a file of /proc."""
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(handle, text.encode())
+    finally:
+        os.close(handle)
 
 
 def prctl(option: int, value: int) -> None:
@@ -52,6 +67,10 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 def raise_loopback() -> None:
     """Bring `lo` up in a fresh network namespace: test suites talk to their own servers through it."""
+    import fcntl
+    import socket
+    import struct
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
         request = struct.pack("16sh22x", b"lo", 0)
         flags = struct.unpack("16sh22x", fcntl.ioctl(handle, SIOCGIFFLAGS, request))[1]

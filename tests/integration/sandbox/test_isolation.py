@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +24,14 @@ def test_a_program_of_the_venv_runs_on_the_checkout(attempt: Attempt) -> None:
     assert (outcome.reason, outcome.exit_code, outcome.sandbox) == ("exited", 0, "bubblewrap")
     assert outcome.cpu_s > 0.02
     assert outcome.peak_memory_bytes > 1_000_000
+
+
+def test_a_bare_name_is_looked_up_on_the_path_of_the_command(attempt: Attempt) -> None:
+    path = f"{PYTHON.parent}:/usr/bin:/bin"
+    _, output = attempt.run(
+        attempt.command(PYTHON.name, "-c", "import sys; print(sys.prefix)", env={"PATH": path})
+    )
+    assert output.strip() == sys.prefix
 
 
 def test_what_the_command_writes_is_in_the_checkout_and_its_own(attempt: Attempt) -> None:
@@ -83,7 +90,7 @@ def test_other_checkouts_and_host_secrets_are_not_there(attempt: Attempt, tmp_pa
     _, output = attempt.shell(script)
     assert "the host's secret" not in output
     assert "the neighbour's code" not in output
-    assert tmp_path.parts[-2] not in output.replace(str(secret), "").replace(str(neighbour), "")
+    assert not {tmp_path.name, "closed", "neighbour"} & set(output.splitlines())
 
 
 def test_the_environment_is_what_the_caller_chose(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,19 +259,6 @@ def test_detection_tries_the_sandbox_for_real(attempt: Attempt, monkeypatch: pyt
     found = runner.detect(attempt.uid)
     assert found.kind == "none"
     assert "does not work here" in found.detail
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused for being root")
-def test_root_without_a_uid_is_refused(checkout: Path) -> None:
-    code = (
-        "from pathlib import Path; from integration.sandbox import runner, spec, errors\n"
-        f"command = spec.Command(argv=('true',), cwd=Path({str(checkout)!r}))\n"
-        "for uid in (None, 0):\n"
-        "    try: runner.run(command, on_output=print, should_stop=lambda: False, uid=uid)\n"
-        "    except errors.SandboxMisuse: print('refused')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["refused", "refused"]
 
 
 def test_a_command_of_a_missing_program_fails_to_start(attempt: Attempt) -> None:
