@@ -23,7 +23,10 @@ _PRIVATE_KEY = re.compile(
 _MORE: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("private key", re.compile(rb"(" + _PRIVATE_KEY.pattern + rb")")),
     ("Autopack token", re.compile(rb"(?<![A-Za-z0-9])(apk_[A-Za-z0-9_-]{20,64})")),
-    ("JSON web token", re.compile(rb"(?<![A-Za-z0-9])(eyJ[\w-]{10,4096}\.eyJ[\w-]{10,4096}\.[\w-]{10,1024})")),
+    (
+        "JSON web token",
+        re.compile(rb"(?<![A-Za-z0-9])(eyJ[\w-]{10,4096}\.eyJ[\w-]{10,4096}\.[\w-]{10,1024})"),
+    ),
     ("password in a URL", re.compile(rb"://[^\s/:@\"']{0,128}:([^\s/@\"']{1,256})@")),
     ("credential in a URL", re.compile(rb"://([^\s/:@\"']{16,256})@")),
     ("credential", re.compile(rb"(?i)\b(?:bearer|basic)[ \t]{1,8}([a-z0-9._~+/-]{16,1024}={0,2})")),
@@ -35,9 +38,15 @@ def redact(text: str) -> str:
     if len(text) < MIN_CHARS:
         return text
     raw = text.encode("utf-8", "surrogatepass")
+    shown = redact_bytes(raw)
+    return text if shown is raw else shown.decode("utf-8", "surrogatepass")
+
+
+def redact_bytes(raw: bytes) -> bytes:
+    """Return raw with each credential replaced; raw itself where there is none. Bytes need be no UTF-8."""
     spans = sorted(_spans(raw), key=lambda span: (span[0], -span[1]))
     if not spans:
-        return text
+        return raw
     parts: list[bytes] = []
     done = 0
     for start, end, kind in spans:
@@ -45,7 +54,7 @@ def redact(text: str) -> str:
             parts += [raw[done:start], f"[redacted: {kind}]".encode()]
         done = max(done, end)
     parts.append(raw[done:])
-    return b"".join(parts).decode("utf-8", "surrogatepass")
+    return b"".join(parts)
 
 
 def redact_json(value: Any) -> Any:

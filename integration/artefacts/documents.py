@@ -92,7 +92,7 @@ def _facts(rows: RunRows, phase: Phase) -> str:
         ("Fact", "Value"),
         [
             ("Run", code(phase.run_id)),
-            ("Tier", code(issues["tier_id"])),
+            ("Tier", code(phase.tier.tier_id)),
             ("Index", phase.phase_index),
             ("Name", code(phase.name)),
             ("State", code(phase.state)),

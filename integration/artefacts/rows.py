@@ -9,8 +9,9 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from integration.artefacts import issue_rows
+from integration.artefacts.issue_rows import phase_files
 from integration.models import GateRun
+from issues.shapes import project_backlog, run_index
 from runs.lifecycle import Cause, PhaseState
 from runs.models import Attempt, Phase, Run, Tier, Transition
 from strategy.models import Project
@@ -40,7 +41,7 @@ class RunRows:
     issue_index: dict[str, Any]
     timeline: tuple[Transition, ...] = ()
     last_attempts: tuple[Attempt, ...] = ()
-    patches: dict[str, str] = field(default_factory=dict)
+    patches: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def has_failed(self) -> bool:
@@ -54,9 +55,12 @@ class RunRows:
         own = [phase for phase in failed if phase.failure_cause != Cause.CANCELLED] or failed
         return min(own, key=lambda phase: (_ended(phase), phase.phase_index, phase.phase_id), default=None)
 
-    def tier_of(self, phase: Phase) -> Tier:
-        """Return the phase's tier, among those read."""
-        return next(tier for tier in self.tiers if tier.pk == phase.tier_id)
+    @property
+    def last_gate(self) -> GateRun | None:
+        """Return the gate run that began last: of the phase that failed first, else of the whole run."""
+        first = self.first_failure
+        own = [gate for gate in self.gates if first is not None and gate.phase_id == first.pk]
+        return next((gate for gate in reversed(own or self.gates) if gate.started_at), None)
 
     def phases_of(self, tier: Tier) -> tuple[Phase, ...]:
         """Return the tier's phases in index order."""
@@ -97,10 +101,9 @@ def load_run(run_id: str) -> RunRows | None:
     if run is None:
         return None
     tiers = tuple(Tier.objects.filter(run=run).order_by("tier_index", "tier_id"))
-    phases = tuple(Phase.objects.filter(run=run).order_by("phase_index", "phase_id"))
+    phases = tuple(Phase.objects.filter(run=run).select_related("tier").order_by("phase_index", "phase_id"))
     attempts = tuple(Attempt.objects.filter(run=run).defer(*_HEAVY).order_by("created_at", "id"))
     gates = tuple(GateRun.objects.filter(run=run).order_by("created_at", "id"))
-    files, index = issue_rows.of_run(run_id, phases, {tier.pk: tier.tier_id for tier in tiers})
     rows = RunRows(
         run=run,
         project_id=run.project.project_id,
@@ -110,8 +113,8 @@ def load_run(run_id: str) -> RunRows | None:
         phases=phases,
         attempts=attempts,
         gates=gates,
-        issue_files=files,
-        issue_index=index,
+        issue_files=phase_files(run_id, phases),
+        issue_index=run_index(run),
     )
     return _with_incident(rows) if rows.has_failed else rows
 
@@ -124,7 +127,7 @@ def load_project(project_id: str) -> ProjectRows | None:
     return ProjectRows(
         project_id=project_id,
         is_default=project.is_default,
-        backlog=issue_rows.backlog(project),
+        backlog=project_backlog(project),
         ruleset=project.ruleset.document if project.ruleset else None,
     )
 
@@ -136,8 +139,7 @@ def _with_incident(rows: RunRows) -> RunRows:
         last += [attempt for attempt in rows.attempts if attempt.phase_id == phase_pk][-ATTEMPTS_A_PHASE:]
     last.sort(key=lambda attempt: (attempt.created_at, attempt.pk))
     wanted = [attempt.pk for attempt in last if attempt.patch_hash and attempt.kind != "audit"]
-    patches = dict(
-        Attempt.objects.filter(pk__in=wanted[-PATCHES_A_RUN:]).values_list("pk", "patch")
-    )
+    stored = Attempt.objects.filter(pk__in=wanted[-PATCHES_A_RUN:]).values_list("pk", "patch")
+    patches = {pk: bytes(patch) for pk, patch in stored}
     timeline = tuple(Transition.objects.filter(run=rows.run).order_by("id"))
     return replace(rows, timeline=timeline, last_attempts=tuple(last), patches=patches)

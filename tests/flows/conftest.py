@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,12 +32,12 @@ SEEN_HERE = {
 }
 
 
-def database_url() -> str:
-    """Return the address of this test process's database."""
-    database = {key: str(value) for key, value in settings.DATABASES["default"].items()}
+def database_url(name: str) -> str:
+    """Return the address of a database of this test process's server."""
+    database = {key: str(value) for key, value in connection.settings_dict.items()}
     login = database["USER"] + (f":{quote(database['PASSWORD'], safe='')}" if database["PASSWORD"] else "")
     port = f":{database['PORT']}" if database["PORT"] else ""
-    return f"postgresql://{login}@{quote(database['HOST'], safe='')}{port}/{quote(database['NAME'], safe='')}"
+    return f"postgresql://{login}@{quote(database['HOST'], safe='')}{port}/{name}"
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,39 @@ def module_env() -> dict[str, str]:
     return {}
 
 
+@pytest.fixture(scope="session")
+def flow_database(django_db_blocker: Any) -> Iterator[str]:
+    """A database of the flow tests' own, so that no other test's rollback or truncation meets their workers."""
+    name = f"test_flows_{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}"
+    with django_db_blocker.unblock():
+        _admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
+        with _using(name):
+            call_command("migrate", verbosity=0, interactive=False)
+        yield name
+        _admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _admin(*statements: str) -> None:
+    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@contextmanager
+def _using(name: str) -> Iterator[None]:
+    """Point this process's connection at another database for the block."""
+    before = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = name
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = before
+
+
 @pytest.fixture(scope="module")
-def stack(
-    django_db_setup: None, django_db_blocker: Any, module_env: dict[str, str]
-) -> Iterator[Stack]:
+def stack(flow_database: str, django_db_blocker: Any, module_env: dict[str, str]) -> Iterator[Stack]:
     """The module's stack: committed rows, a folder of its own; emptied when the module ends.
 
     Starts no process: the module's tests do, or its `workers` fixture.
@@ -59,7 +88,7 @@ def stack(
     environment = {
         **os.environ,
         **extra,
-        "DATABASE_URL": database_url(),
+        "DATABASE_URL": database_url(flow_database),
         "AUTOPACK_REDIS_URL": settings.REDIS_URL,
         "AUTOPACK_STATE_DIR": str(folder / "state"),
         "AUTOPACK_RUNS_DIR": str(folder / "runs"),
@@ -69,6 +98,7 @@ def stack(
     with ExitStack() as exits:
         exits.callback(shutil.rmtree, folder, ignore_errors=True)
         exits.enter_context(django_db_blocker.unblock())
+        exits.enter_context(_using(flow_database))
         exits.enter_context(
             override_settings(STATE_DIR=folder / "state", RUNS_DIR=folder / "runs", **seen)
         )

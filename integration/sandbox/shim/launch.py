@@ -124,6 +124,7 @@ def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report
         step = "dropping root"
         if uid is not None:
             _drop(uid)
+        linux.leave_keyring()
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # changing the uid has cleared it
         if os.getppid() != parent:

@@ -11,6 +11,7 @@ CLONE_NEWNET = 0x40000000
 MS_NOSUID, MS_NODEV = 2, 4
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
+KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -63,6 +64,13 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
         ),
         f"mount on {target}",
     )
+
+
+def leave_keyring() -> None:
+    """Take an empty session keyring, if the kernel lets us: the service's may hold tickets and keys."""
+    number = KEYCTL.get(os.uname().machine)
+    if number is not None:
+        _libc.syscall(ctypes.c_long(number), ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None)
 
 
 def raise_loopback() -> None:

@@ -1,8 +1,8 @@
 """The shim: starts one command, watches it and its caller, and leaves nothing alive behind it.
 
 It is a process of its own so that a caller killed with SIGKILL (a Celery child) still takes its command
-along. The order arrives marshalled on descriptor 0, which stays open: its end means that the caller is gone, a
-byte on it that the command must end. The command's output goes to descriptor 1, one report to a third.
+along. The order arrives marshalled on descriptor 0, which stays open: its end means that the caller is gone,
+a byte on it that the command must end. The command's output goes to descriptor 1, one report to a third.
 """
 
 from __future__ import annotations

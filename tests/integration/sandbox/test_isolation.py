@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import sys
@@ -193,6 +194,21 @@ def test_the_command_has_no_terminal(attempt: Attempt) -> None:
         "except OSError as exc:\n    print('no terminal', exc.errno)"
     )
     assert output.splitlines() == ["True False False", "no terminal 6"]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system calls are numbered for x86-64")
+def test_no_key_of_the_service_is_in_reach(attempt: Attempt) -> None:
+    add_key, request_key, keyctl, session = 248, 249, 250, -3
+    libc = ctypes.CDLL(None, use_errno=True)
+    kept_from_us = libc.syscall(keyctl, 1, None) < 0  # else: a session keyring of our own, with a key in it
+    name = f"autopack-test-{os.getpid()}".encode()
+    if not kept_from_us:
+        assert libc.syscall(add_key, b"user", name, b"secret", 6, session) > 0
+        assert libc.syscall(request_key, b"user", name, None, 0) > 0
+    _, output = attempt.python(
+        f"import ctypes; print(ctypes.CDLL(None).syscall({request_key}, b'user', {name!r}, None, 0))"
+    )
+    assert output == "-1\n"
 
 
 def test_no_setuid_program_gains_anything(attempt: Attempt) -> None:
