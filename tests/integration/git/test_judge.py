@@ -36,9 +36,11 @@ MODE_ONLY = b"diff --git a/run.sh b/run.sh\nold mode 100644\nnew mode %s\n"
 
 def quoted(name: bytes, mode: bytes = b"100644") -> bytes:
     """Return a patch that adds a file whose name is given in C quotes."""
-    return (
-        b'diff --git "a/%s" "b/%s"\nnew file mode %s\n--- /dev/null\n+++ "b/%s"\n@@ -0,0 +1 @@\n+x\n'
-        % (name, name, mode, name)
+    return b'diff --git "a/%s" "b/%s"\nnew file mode %s\n--- /dev/null\n+++ "b/%s"\n@@ -0,0 +1 @@\n+x\n' % (
+        name,
+        name,
+        mode,
+        name,
     )
 
 
