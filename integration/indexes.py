@@ -1,7 +1,7 @@
 """Git indexes of commits, remembered: reading a large tree anew for each patch would cost a process.
 
-Git itself does not check an index's own checksum when it reads one, so it is checked here: a file that a crash
-of the machine has torn is forgotten, not used.
+Git itself does not check an index's own checksum when it reads one, so it is checked here: a file that a
+crash of the machine has torn is forgotten, not used.
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ def test_scope_holds_for_the_result(mirror: Mirror, base: str) -> None:
 
 
 def test_patch_that_leaves_the_tree_as_it_was_is_empty(mirror: Mirror, base: str) -> None:
-    patch = b"diff --git a/README.md b/README.md\n--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-# Read me\n+# Read me\n"
+    head = b"diff --git a/README.md b/README.md\n--- a/README.md\n+++ b/README.md\n"
+    patch = head + b"@@ -1 +1 @@\n-# Read me\n+# Read me\n"
     with pytest.raises(PatchEmpty):
         build(mirror, base, patch)
 
@@ -186,7 +187,8 @@ def test_hostile_text_forges_no_trailer(mirror: Mirror, base: str, tmp_path: Pat
         base=base,
         rules=PatchRules(),
         author=Identity("Eve <root@x>\nAutopack-Run: a", "e\n@x> 1 +0000\nparent 1"),
-        message="Subject\n\nAutopack-Run: forged1\n\nSigned-off-by: Boss <b@x>\n---\nAutopack-Run: forged2\x00\r\n",
+        message="Subject\n\nAutopack-Run: forged1\n\nSigned-off-by: Boss <b@x>\n---\n"
+        "Autopack-Run: forged2\x00\r\n",
         trailers=[
             ("Autopack-Run", "run1\nAutopack-Phase: forged3"),
             ("Autopack-Agent", "eve\u2028Autopack-Phase: forged4\x85\r\x1b[2J"),
@@ -202,7 +204,7 @@ def test_hostile_text_forges_no_trailer(mirror: Mirror, base: str, tmp_path: Pat
         ).stdout.decode()  # fmt: skip
         rows = [line.partition(": ") for line in parsed.splitlines()]
         assert [key for key, _, _ in rows] == ["Autopack-Run", "Autopack-Agent", "Autopack-Phase"]
-        assert dict((key, value) for key, _, value in rows)["Autopack-Phase"] == "p1"
+        assert {key: value for key, _, value in rows}["Autopack-Phase"] == "p1"
     starts = [line for line in message.splitlines() if line.lower().startswith(("autopack-", "signed-off"))]
     assert len(starts) == 3
     raw = mirror.git("cat-file", "commit", made.sha).text.split("\n\n", 1)[0].splitlines()

@@ -17,7 +17,7 @@ from integration.patch_errors import PatchInvalid, PatchTooLarge
 from tests.integration.git.conftest import Project
 
 NAMES = st.text(
-    st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=8
+    st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8
 ).filter(lambda name: name not in (".", "..") and ".git" not in name.lower() and "git~" not in name.lower())
 LINES = st.lists(
     st.sampled_from([b"alpha", b"beta", b"", b"--- a/x", b"+++ b/y", b"@@ -1 +1 @@", b"g\r"]), max_size=8
@@ -87,11 +87,13 @@ def test_whatever_git_writes_is_understood_as_git_counts_it(
 
 PIECES = st.sampled_from(
     [
-        b"diff --git a/x b/x\n", b'diff --git "a/\\303" b/x\n', b"--- a/x\n", b"+++ b/x\n", b"--- /dev/null\n",
+        b"diff --git a/x b/x\n", b'diff --git "a/\\303" b/x\n', b"--- a/x\n", b"+++ b/x\n",
+        b"--- /dev/null\n",
         b"+++ /dev/null\n", b"@@ -1 +1 @@\n", b"@@ -0,0 +1,2 @@\n", b"-a\n", b"+a\n", b" a\n", b"\n",
         b"\\ No newline at end of file\n", b"new file mode 100644\n", b"deleted file mode 100644\n",
         b"old mode 100644\n", b"new mode 100755\n", b"rename from x\n", b"rename to y\n", b"copy from x\n",
-        b"GIT binary patch\n", b"literal 3\n", b"Kc${NkU|;|M00961\n", b"index 1..2 100644\n", b"similarity index 9%\n",
+        b"GIT binary patch\n", b"literal 3\n", b"Kc${NkU|;|M00961\n", b"index 1..2 100644\n",
+        b"similarity index 9%\n",
     ]
 )  # fmt: skip
 
@@ -106,8 +108,7 @@ PIECES = st.sampled_from(
 def test_garbage_ends_in_nothing_but_its_own_error(patch: bytes) -> None:
     try:
         files = parse(patch)
-    except PatchInvalid as error:
-        assert error.code == "invalid-patch"
+    except PatchInvalid:
         return
     except PatchTooLarge:
         raise AssertionError("small bytes are never too large") from None

@@ -110,7 +110,7 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("blank", b"\n\n", "empty-patch"),
     ("prose", b"Here is the patch:\n" + new_file("x"), "invalid-patch"),
     ("plain diff", b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "invalid-patch"),
-    ("second diff hidden behind", new_file("x") + b"--- a/../y\n+++ b/../y\n@@ -1 +1 @@\n-a\n+b\n", "invalid-patch"),
+    ("hidden diff", new_file("x") + b"--- a/../y\n+++ b/../y\n@@ -1 +1 @@\n-a\n+b\n", "invalid-patch"),
     ("changed twice", new_file("x") + new_file("x"), "invalid-patch"),
 ]  # fmt: skip
 

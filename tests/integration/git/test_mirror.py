@@ -67,8 +67,8 @@ def test_fetch_tells_what_is_wrong(tmp_path: Path, project: Project, mirror: Mir
 
 @pytest.mark.parametrize(
     "address",
-    ["ext::sh -c touch% /tmp/x", "http://host/x", "git://host/x", "--upload-pack=touch x", "fd::17", "relative/x",
-     "file://host/x", "user@-oProxyCommand=x:y", "ssh://-oProxyCommand=x/y", "https://ho st/x", "/a\nb", ""],
+    ["ext::sh -c touch% /tmp/x", "http://host/x", "git://host/x", "--upload-pack=touch x", "fd::17",
+     "relative/x", "file://host/x", "user@-oProxyCommand=x:y", "ssh://-oProxyCommand=x/y", "https://ho st/x", "/a\nb", ""],
 )  # fmt: skip
 def test_address_of_another_kind_is_refused(address: str) -> None:
     with pytest.raises(SourceRefused):
@@ -172,7 +172,8 @@ def test_branch_that_the_user_has_checked_out_is_not_moved(
 @pytest.mark.parametrize(
     "ref",
     [
-        "refs/heads/main", "refs/heads/master", "main", "HEAD", "refs/heads/autonomous", "refs/heads/autonomous/",
+        "refs/heads/main", "refs/heads/master", "main", "HEAD", "refs/heads/autonomous",
+        "refs/heads/autonomous/",
         "refs/heads/autonomous/../main", "refs/heads/autonomous/a/b", "refs/heads/autonomous/a..b",
         "refs/heads/autonomous/x.lock", "refs/heads/autonomous/-x", "refs/heads/autonomous/a b",
         "refs/heads/autonomous/a:refs/heads/main", "+refs/heads/autonomous/a", "refs/heads/autonomous/*",
