@@ -75,7 +75,8 @@ def test_a_refused_patch_is_422_with_its_code_and_counts_as_an_attempt(
     ]
     assert body["phase_state"] == "GATE", "an audit is next"
     assert body["type"] == "urn:autopack:problem:does-not-apply"
-    assert (Attempt.objects.get().state, Phase.objects.get().builder_attempts) == ("REFUSED", 1)
+    assert Attempt.objects.get(kind="build").state == "REFUSED"
+    assert Phase.objects.get().builder_attempts == 1
 
 
 @committed
@@ -146,7 +147,7 @@ def test_a_builder_that_failed_is_heard(
     answer = builder.post(URL, result(**changes))
     assert answer.status_code == 200
     assert (answer.json()["commit_sha"], answer.json()["phase_state"]) == (None, "GATE"), "an audit is next"
-    assert Attempt.objects.get().failure_code == code
+    assert Attempt.objects.get(kind="build").failure_code == code
 
 
 @pytest.mark.parametrize(
