@@ -30,19 +30,20 @@ class _Waiters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._count = 0
+        self.count = 0
 
     @contextmanager
     def place(self) -> Iterator[None]:
+        """Hold a place while the block runs; raise WaitersFull."""
         with self._lock:
-            if self._count >= settings.MAX_WAITERS:
+            if self.count >= settings.MAX_WAITERS:
                 raise WaitersFull
-            self._count += 1
+            self.count += 1
         try:
             yield
         finally:
             with self._lock:
-                self._count -= 1
+                self.count -= 1
 
 
 waiters = _Waiters()

@@ -150,7 +150,8 @@ class _Builder:
         before = self._nodes
         value: Any
         if isinstance(event, yaml.ScalarEvent):
-            value = _scalar(event.value) if event.implicit[0] else event.value
+            is_plain = not event.style and event.tag is None  # the C parser tells plain style as ""
+            value = _scalar(event.value) if is_plain else event.value
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._sequence(path, depth)
         else:

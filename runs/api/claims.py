@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +22,7 @@ from runs.api.serializers.claims import (
 )
 from runs.api.views import AgentView
 from runs.services import Claim
+from strategy.rules import canonical_category
 from strategy.services import project_for
 
 RETRY_AFTER_S = "2"
@@ -52,7 +55,7 @@ class ClaimView(_WorkerView):
                 agent=self.caller.name,
                 kind=body["kind"],
                 phase_id=body.get("phase_id"),
-                categories=body["categories"],
+                categories=_categories(body),
                 ttl_s=body.get("ttl_s"),
                 wait_s=min(body["wait_s"], MAX_WAIT_S),
             )
@@ -77,13 +80,18 @@ class ClaimAnyView(_WorkerView):
                 project.project_id,
                 agent=self.caller.name,
                 kind=body["kind"],
-                categories=body["categories"],
+                categories=_categories(body),
                 ttl_s=body.get("ttl_s"),
                 wait_s=min(body["wait_s"], MAX_WAIT_S),
             )
         except waiting.WaitersFull:
             return _come_back()
         return _answer(claim)
+
+
+def _categories(body: dict[str, Any]) -> list[str]:
+    """Return the categories as phases hold them: both spellings are one."""
+    return [canonical_category(name, {}) for name in body["categories"] or ()]
 
 
 def _answer(claim: Claim | None) -> Response:

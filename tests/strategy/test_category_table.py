@@ -83,7 +83,7 @@ def test_a_rule_in_either_spelling_changes_the_one_category(alias: str, category
 
 @pytest.mark.parametrize("line", TABLE[:7], ids=lambda line: str(line[0]))
 def test_a_risky_category_dropped_from_the_list_keeps_its_row(line: tuple) -> None:
-    ruleset = {"high_risk_categories": [], "category_defaults": {}}
+    ruleset: dict = {"high_risk_categories": [], "category_defaults": {}}
     assert row(phase("a", task_category=line[0]), ruleset=ruleset)["ci_profile"] == "strict"
 
 

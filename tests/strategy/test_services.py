@@ -25,6 +25,11 @@ def add(project_id: str = "shop", **fields):
     return services.add_project(project_id, **{**values, **fields})
 
 
+def in_force(project: Project) -> Ruleset:
+    assert project.ruleset is not None
+    return project.ruleset
+
+
 def compile_one(project: Project, run_id: str = "r1", **options):
     return services.compile_for(
         project, [], plan_of(phase("a")), run_id=run_id, options=RunOptions(**options)
@@ -33,9 +38,8 @@ def compile_one(project: Project, run_id: str = "r1", **options):
 
 def test_a_new_project_has_version_1_of_its_ruleset_in_force() -> None:
     project = Project.objects.get(pk=add().pk)
-    assert project.ruleset is not None
-    assert (project.ruleset.version, project.ruleset.created_by) == (1, "ann")
-    assert project.ruleset.document["project_id"] == "shop"
+    assert (in_force(project).version, in_force(project).created_by) == (1, "ann")
+    assert in_force(project).document["project_id"] == "shop"
     assert project.default_branch == "main"
 
 
@@ -109,12 +113,12 @@ def test_the_configuration_reaches_the_strategy_through_the_ruleset() -> None:
 def test_a_changed_policy_is_a_new_ruleset_and_another_change_is_not() -> None:
     add()
     project = services.update_project_config("shop", config_text="default_branch: trunk\n", by="bob")
-    assert (project.default_branch, project.ruleset.version) == ("trunk", 1)
+    assert (project.default_branch, in_force(project).version) == ("trunk", 1)
     before = project.config_hash
     project = services.update_project_config("shop", config_text="allow: {symlinks: true}\n", by="bob")
     assert project.config_hash != before
-    assert (project.ruleset.version, project.ruleset.created_by) == (2, "bob")
-    assert project.ruleset.document["allow"]["symlinks"] is True
+    assert (in_force(project).version, in_force(project).created_by) == (2, "bob")
+    assert in_force(project).document["allow"]["symlinks"] is True
     assert project.settings.allow.symlinks is True
 
 
@@ -131,7 +135,7 @@ def test_rulesets_are_numbered_and_the_last_is_in_force() -> None:
     project = add()
     services.add_ruleset(project, {"run_token_cap": 7, "version": 99}, "bob")
     project = services.project_for("shop")
-    assert (project.ruleset.version, project.ruleset.document["version"]) == (2, 2)
+    assert (in_force(project).version, in_force(project).document["version"]) == (2, 2)
     assert compile_one(project).document["run_token_cap"] == 7
 
 

@@ -14,7 +14,7 @@ from runs.models import Phase, Run, Tier
 from runs.promotion import is_eligible
 
 MAX_PAGE = 200
-MAX_CAP = 2**62
+MAX_CAP = 10**15  # a strategy's numbers are exact as doubles
 MAX_MINUTES = 366 * 24 * 60
 
 
