@@ -114,6 +114,8 @@ APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
+# Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
+MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
 SANDBOX_UID_BASE = env_int("AUTOPACK_SANDBOX_UID_BASE", default=210_000, minimum=1000)
 
 # --- ports and topics (wiring.py explains) -----------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 _SHAPES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("private key", re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----")),
@@ -35,14 +36,18 @@ _MIN_ENTROPY_BITS = 4.0
 
 def kind_of_secret(line: bytes) -> str | None:
     """Return what kind of credential line seems to hold, or None. Never any of its text."""
+    return next((kind for _, _, kind in secret_spans(line)), None)
+
+
+def secret_spans(text: bytes) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, kind) of what looks like a credential, shape by shape. Spans may overlap."""
     for kind, shape in _SHAPES:
-        for match in shape.finditer(line):
+        for match in shape.finditer(text):
             if b"EXAMPLE" not in match[0]:
-                return kind
-    for match in _ASSIGNED.finditer(line):
+                yield *match.span(), kind
+    for match in _ASSIGNED.finditer(text):
         if _is_random(match[1]):
-            return "value assigned to a name of secrets"
-    return None
+            yield *match.span(1), "value assigned to a name of secrets"
 
 
 def _is_random(value: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import IntegrityError, transaction
-from strategy.services import compile_for, freeze, project_for
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
@@ -15,6 +14,7 @@ from runs.models import Phase, Run, Tier
 from runs.plan import check_plan, parse_plan_document
 from runs.transitions import move
 from strategy.models import Project
+from strategy.services import compile_for, freeze, project_for
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions
 
 

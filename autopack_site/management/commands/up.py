@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 
 from autopack_site import embedded
@@ -31,7 +32,7 @@ class Command(BaseCommand):
     """Embedded services where no URL is set, migrations, then web, workers and beat with labelled logs."""
 
     help = "Start web, workers, beat and (unless DATABASE_URL and AUTOPACK_REDIS_URL are set) their services."
-    requires_system_checks: list[str] = []
+    requires_system_checks = [Tags.security]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """`--guarded` is what the guard starts; people type none."""

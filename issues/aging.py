@@ -1,0 +1,65 @@
+"""The rules of a backlog: statuses, their moves, and when an entry is aged (SPEC section 5). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from autopack_site.kernel.errors import IllegalTransition
+from strategy.rules import read_rules
+
+
+class Status(StrEnum):
+    """Where an entry stands."""
+
+    OPEN = "open"
+    NEEDS_CLEANUP = "needs_cleanup"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+
+
+OPENED = "opened"  # the event of a first report; what has no status yet moves to OPEN
+BACKLOG_MOVES: Mapping[tuple[str, str], Status] = {
+    (Status.OPEN, "aged"): Status.NEEDS_CLEANUP,
+    (Status.REOPENED, "aged"): Status.NEEDS_CLEANUP,
+    (Status.OPEN, "resolved"): Status.RESOLVED,
+    (Status.REOPENED, "resolved"): Status.RESOLVED,
+    (Status.NEEDS_CLEANUP, "resolved"): Status.RESOLVED,
+    (Status.RESOLVED, "reopened"): Status.REOPENED,
+}
+LIVE_STATUSES = (Status.OPEN, Status.NEEDS_CLEANUP, Status.REOPENED)
+AGEABLE_STATUSES = tuple(status for (status, event) in BACKLOG_MOVES if event == "aged")
+
+
+def after(status: str, event: str) -> Status:
+    """Return the status after the event. Raises IllegalTransition."""
+    if (status, event) not in BACKLOG_MOVES:
+        raise IllegalTransition(status, event)
+    return BACKLOG_MOVES[status, event]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From which age an entry counts as major: in distinct runs, or in distinct tiers."""
+
+    runs: int
+    tiers: int
+
+    def reached(self, age_in_runs: int, age_in_tiers: int) -> bool:
+        """Tell whether the ages reach one of the two."""
+        return age_in_runs >= self.runs or age_in_tiers >= self.tiers
+
+
+def thresholds_of(row: Mapping[str, Any]) -> Thresholds:
+    """Read the thresholds out of a safety profile or a strategy: both name them alike."""
+    return Thresholds(
+        int(row["minor_issue_aging_runs_threshold"]), int(row["minor_issue_aging_tiers_threshold"])
+    )
+
+
+def project_thresholds(ruleset: Mapping[str, Any]) -> Thresholds:
+    """Return the thresholds of a ruleset's default safety profile; what it omits is the published default."""
+    rules = read_rules(ruleset)
+    return thresholds_of(rules.safety_profiles[rules.default_safety_profile])

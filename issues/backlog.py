@@ -1,0 +1,221 @@
+"""A project's memory: entries opened and reopened by reports, aged by runs and tiers, resolved by coverage.
+
+All writers of one backlog take its lock first. Ordering row locks by key is not enough: a transaction may
+record one issue and then, in the supervisor's next move, age all of them, and two such transactions of two
+runs would wait for each other. Within a transaction the lock comes after the run's row lock and before
+counters and outbox rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.problem import correlation_id
+from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
+from issues.coverage import Coverage
+from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, paths_in
+from issues.models import BacklogAging, BacklogEntry, BacklogEvent, RunIndexEntry
+from issues.rules import rules_of
+from issues.severity import MAJOR, worst
+from issues.upsert import upsert
+from runs.lifecycle import PhaseState, RunState
+from runs.models import Phase, Run, Tier
+from runs.ports import IssueReport
+from strategy.models import Project
+from strategy.types import BacklogItem
+
+log = structlog.get_logger(__name__)
+BACKLOG_LOCKS = 7_301_002  # the class of advisory locks; the second key is the project
+SYSTEM = "autopack"
+_KEY_SPACE = 2**31
+
+
+def lock_backlog(project_pk: int) -> None:
+    """Wait for the project's backlog and hold it until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [BACKLOG_LOCKS, project_pk % _KEY_SPACE])
+
+
+def open_items(project_pk: int) -> list[BacklogItem]:
+    """Return the entries that are not resolved, as the engine takes them, by key in code point order."""
+    rows = BacklogEntry.objects.live().filter(project=project_pk)
+    items = [
+        BacklogItem(
+            issue_key=row.issue_key,
+            category=row.category,
+            base_severity=row.base_severity,
+            age_in_runs=row.age_in_runs,
+            age_in_tiers=row.age_in_tiers,
+            status=str(row.status),
+            paths=tuple(row.paths),
+        )
+        for row in rows
+    ]
+    # not the database's order: collations differ between hosts, and the strategy must not
+    return sorted(items, key=lambda item: item.issue_key)
+
+
+def remember(
+    entries: dict[str, BacklogEntry], run: Run, phase: Phase, reports: Sequence[IssueReport], who: str
+) -> None:
+    """Fold reports into the entries that were read under the backlog's lock, and write them.
+
+    `entries` is brought up to date. A resolved entry is reopened with its history; a report never ages one.
+    """
+    now = clock.now()
+    severity = rules_of(run).severity
+    events: list[tuple[str, str, str]] = []
+    for report in reports:
+        entry = entries.get(report.issue_key)
+        if entry is None:
+            entry = entries[report.issue_key] = BacklogEntry(
+                project_id=run.project_id,
+                issue_key=report.issue_key,
+                category=report.category,
+                base_severity=report.severity,
+                effective_severity=report.severity,
+                status=Status.OPEN,
+                occurrence_count=0,
+                first_seen_run_id=run.run_id,
+                first_seen_at=now,
+                opened_at=now,
+            )
+            events.append((report.issue_key, OPENED, ""))
+        elif entry.status == Status.RESOLVED:
+            events.append((report.issue_key, "reopened", entry.status))
+            entry.status, entry.opened_at = after(entry.status, "reopened"), now
+        entry.base_severity = worst(entry.base_severity, report.severity)
+        entry.effective_severity = worst(
+            entry.effective_severity, report.severity, severity.floor(report.category)
+        )
+        entry.occurrence_count += 1
+        entry.last_seen_run_id, entry.last_seen_at = run.run_id, now
+        entry.seen_in_runs = latest(entry.seen_in_runs, [run.run_id], MAX_NAMES)
+        entry.seen_in_tiers = latest(entry.seen_in_tiers, [phase.tier.tier_id], MAX_NAMES)
+        entry.paths = joined(entry.paths, paths_in(report.evidence_refs), MAX_PATHS)
+        if phase.scope not in entry.scopes:
+            entry.scopes = [*entry.scopes, phase.scope][-MAX_PATHS:]
+    touched = sorted({report.issue_key for report in reports})
+    upsert(BacklogEntry, (entries[key] for key in touched), ["project", "issue_key"])
+    _tell(
+        (
+            (entries[key].pk, event, old, str(entries[key].status), f"reported in phase {phase.phase_id}")
+            for key, event, old in events
+        ),
+        who=who,
+        run_id=run.run_id,
+    )
+
+
+@transaction.atomic
+def begin_run(run_id: str, project_pk: int) -> None:
+    """Age every open entry once for the run, and mark what has reached its project's thresholds.
+
+    May come before the run's row is written, in the same transaction. Safe to repeat.
+    """
+    lock_backlog(project_pk)
+    started = Run.objects.filter(pk=run_id).values_list("created_at", flat=True).first()
+    if _age(project_pk, run_id, "", started):
+        ruleset = Project.objects.values_list("ruleset__document", flat=True).get(pk=project_pk)
+        mark_aged(project_pk, project_thresholds(ruleset or {}), why=f"run {run_id} starts", run_id=run_id)
+
+
+@transaction.atomic
+def begin_tier(run_id: str, tier_id: str) -> None:
+    """Age every open entry once for the tier, and mark what has reached the run's thresholds.
+
+    Safe to repeat. A tier that is not there ages nothing.
+    """
+    tier = Tier.objects.select_related("run").filter(run=run_id, tier_id=tier_id).first()
+    if tier is None:
+        return
+    project_pk = tier.run.project_id
+    lock_backlog(project_pk)
+    if _age(project_pk, run_id, tier_id, tier.started_at):
+        mark_aged(
+            project_pk,
+            rules_of(tier.run).thresholds,
+            why=f"tier {tier_id} of run {run_id} starts",
+            run_id=run_id,
+        )
+
+
+def _age(project_pk: int, run_id: str, tier_id: str, moment: datetime | None) -> bool:
+    """Age the entries opened before the moment, once; tell whether this call did it. Needs the lock."""
+    known = BacklogAging.objects.filter(project=project_pk, run_id=run_id, tier_id=tier_id)
+    if known.exists():
+        return False
+    age = "age_in_tiers" if tier_id else "age_in_runs"
+    entries = BacklogEntry.objects.filter(project=project_pk).open_before(moment).update(**{age: F(age) + 1})
+    BacklogAging.objects.create(
+        project_id=project_pk, run_id=run_id, tier_id=tier_id, entries=entries, at=clock.now()
+    )
+    return True
+
+
+def mark_aged(project_pk: int, thresholds: Thresholds, *, why: str, run_id: str = "") -> int:
+    """Make entries that have reached a threshold count as major; return how many. Needs the lock."""
+    rows = BacklogEntry.objects.filter(project=project_pk).past(thresholds)
+    return _move(rows.order_by("issue_key").values_list("pk", "status"), "aged", why=why, run_id=run_id)
+
+
+@transaction.atomic
+def end_run(run_id: str) -> None:
+    """Resolve open entries that a successful run covered and nobody has seen since it started.
+
+    Covered is what lies in the scopes of its COMPLETE phases; a phase without a scope covers everything.
+    Safe to repeat.
+    """
+    run = Run.objects.filter(pk=run_id, state=RunState.DONE_SUCCESS).first()
+    if run is None:
+        return
+    scopes = run.phases.filter(state=PhaseState.COMPLETE).values_list("scope", flat=True)
+    coverage = Coverage.of(scopes)
+    lock_backlog(run.project_id)
+    seen = RunIndexEntry.objects.filter(run=run, issue_key=OuterRef("issue_key"), expected_fail=False)
+    unseen = (
+        BacklogEntry.objects.live()
+        .filter(project=run.project_id, last_seen_at__lt=run.started_at or run.created_at)
+        .exclude(Exists(seen))
+        .order_by("issue_key")
+        .values_list("pk", "status", "paths", "scopes")
+    )
+    covered = [(pk, status) for pk, status, paths, scopes in unseen if coverage.holds(paths, scopes)]
+    _move(covered, "resolved", why="not seen again in a run that covered its scope", run_id=run_id)
+
+
+def _move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str) -> int:
+    """Move entries by event, each with its event row; return how many. Needs the lock."""
+    moves = [(pk, event, old, str(after(old, event)), why) for pk, old in rows]
+    if not moves:
+        return 0
+    changes = {"effective_severity": MAJOR} if event == "aged" else {}
+    BacklogEntry.objects.filter(pk__in=[pk for pk, *_ in moves]).update(status=moves[0][3], **changes)
+    _tell(moves, who=SYSTEM, run_id=run_id)
+    log.info(f"backlog.{event}", entries=len(moves), run_id=run_id)
+    return len(moves)
+
+
+def _tell(moves: Iterable[tuple[int, str, str, str, str]], *, who: str, run_id: str) -> None:
+    """Append one event row for each (entry, event, old status, new status, why)."""
+    now, correlation = clock.now(), correlation_id() or ""
+    BacklogEvent.objects.bulk_create(
+        BacklogEvent(
+            entry_id=entry_pk,
+            event=event,
+            from_status=old,
+            to_status=new,
+            who=who[:128],
+            why=why,
+            run_id=run_id,
+            correlation_id=correlation,
+            at=now,
+        )
+        for entry_pk, event, old, new, why in moves
+    )

@@ -1,0 +1,230 @@
+"""Issues at their three levels: a phase's, a run's and the project's backlog (SPEC section 5).
+
+The levels are kept apart because each is counted and aged by itself; `issue_key` joins them. Writers of a
+run's rows hold the run's row lock, writers of a backlog hold the backlog's lock (`issues.backlog`). A foreign
+key that leads a unique constraint has no index of its own.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from issues.aging import LIVE_STATUSES
+from issues.aging import Status as BacklogStatus
+from issues.evidence import MAX_KEY_CHARS
+from issues.querysets import BacklogEntryQuerySet, IssueQuerySet
+from issues.severity import MAJOR, MINOR
+from runs.models import Phase, Run, Tier
+from strategy.models import Project
+
+SEVERITIES = [(MINOR, MINOR), (MAJOR, MAJOR)]
+
+
+def _legal_severities(name: str, severity: str = "severity") -> models.CheckConstraint:
+    """Return the rule that both severities are known and the effective one is never the lower."""
+    return models.CheckConstraint(
+        condition=Q(**{f"{severity}__in": [MINOR, MAJOR]})
+        & (Q(effective_severity=MAJOR) | Q(effective_severity=MINOR, **{severity: MINOR})),
+        name=name,
+    )
+
+
+class Issue(models.Model):
+    """One problem as one phase has seen it, however often it was reported.
+
+    `severity` is the highest reported, `effective_severity` what it counts as. `expected_fail` holds while
+    every report said so; such an issue is kept and counted nowhere. Lists are bounded and without doubles.
+    """
+
+    phase = models.ForeignKey(Phase, on_delete=models.CASCADE, db_index=False, related_name="issues")
+    issue_key = models.CharField(max_length=MAX_KEY_CHARS)
+    severity = models.CharField(max_length=8, choices=SEVERITIES)
+    effective_severity = models.CharField(max_length=8, choices=SEVERITIES)
+    source = models.CharField(max_length=64)
+    category = models.CharField(max_length=64)
+    task_category = models.CharField(max_length=64, blank=True, default="")
+    complexity = models.CharField(max_length=32, blank=True, default="")
+    expected_fail = models.BooleanField(default=False)
+    occurrence_count = models.PositiveIntegerField()
+    first_seen_run = models.CharField(max_length=128)
+    last_seen_run = models.CharField(max_length=128)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    evidence_refs = models.JSONField(default=list, blank=True)
+    reporters = models.JSONField(default=list, blank=True)
+    description = models.TextField(blank=True, default="")
+
+    objects = IssueQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["phase", "issue_key"]
+        constraints = [
+            # its index serves record (a phase's rows by key) and the phase file (a phase's rows in key order)
+            models.UniqueConstraint(fields=["phase", "issue_key"], name="one_issue_a_key_and_phase"),
+            _legal_severities("issue_severities_are_legal"),
+            models.CheckConstraint(condition=Q(occurrence_count__gte=1), name="issue_was_seen"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.phase_id}:{self.issue_key}"
+
+
+class TierIssue(models.Model):
+    """That a key was seen in a tier, and what it counts as there: a tier's counts are of distinct keys."""
+
+    tier = models.ForeignKey(Tier, on_delete=models.CASCADE, db_index=False, related_name="issue_keys")
+    issue_key = models.CharField(max_length=MAX_KEY_CHARS)
+    effective_severity = models.CharField(max_length=8, choices=SEVERITIES)
+
+    class Meta:
+        ordering = ["tier", "issue_key"]
+        constraints = [
+            # its index serves record
+            models.UniqueConstraint(fields=["tier", "issue_key"], name="one_issue_a_key_and_tier"),
+            models.CheckConstraint(
+                condition=Q(effective_severity__in=[MINOR, MAJOR]), name="tier_issue_severity_is_legal"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tier_id}:{self.issue_key}"
+
+
+class RunIndexEntry(models.Model):
+    """One key in one run, over all its phases. First and last phase index are the lowest and highest."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False, related_name="issue_index")
+    issue_key = models.CharField(max_length=MAX_KEY_CHARS)
+    severity = models.CharField(max_length=8, choices=SEVERITIES)
+    effective_severity = models.CharField(max_length=8, choices=SEVERITIES)
+    category = models.CharField(max_length=64)
+    expected_fail = models.BooleanField(default=False)
+    first_phase_index = models.IntegerField()
+    last_phase_index = models.IntegerField()
+    occurrence_count = models.PositiveIntegerField()
+    seen_in_tiers = models.JSONField(default=list)
+    seen_in_phases = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ["run", "issue_key"]
+        verbose_name_plural = "run index entries"
+        constraints = [
+            # its index serves record, the index route (a run's rows in key order) and the end of a run
+            models.UniqueConstraint(fields=["run", "issue_key"], name="one_issue_a_key_and_run"),
+            _legal_severities("run_index_severities_are_legal"),
+            models.CheckConstraint(
+                condition=Q(first_phase_index__lte=models.F("last_phase_index")),
+                name="run_index_phases_in_order",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}:{self.issue_key}"
+
+
+class BacklogEntry(models.Model):
+    """One key in a project's memory, over all its runs.
+
+    Ages count distinct runs and tiers begun while the entry was open. `paths` are files that evidence
+    names, `scopes` the scopes (lists of globs) of phases that saw it. Runs are known by id as text: the
+    memory outlives them.
+    """
+
+    Status = BacklogStatus
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, db_index=False, related_name="backlog")
+    issue_key = models.CharField(max_length=MAX_KEY_CHARS)
+    category = models.CharField(max_length=64)
+    base_severity = models.CharField(max_length=8, choices=SEVERITIES)
+    effective_severity = models.CharField(max_length=8, choices=SEVERITIES)
+    status = models.CharField(max_length=16, choices=[(str(s), str(s)) for s in BacklogStatus])
+    age_in_runs = models.PositiveIntegerField(default=0)
+    age_in_tiers = models.PositiveIntegerField(default=0)
+    occurrence_count = models.PositiveBigIntegerField()
+    first_seen_run_id = models.CharField(max_length=128)
+    last_seen_run_id = models.CharField(max_length=128)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    # when it was last opened or reopened: runs and tiers begun before that don't age it
+    opened_at = models.DateTimeField()
+    seen_in_runs = models.JSONField(default=list)
+    seen_in_tiers = models.JSONField(default=list)
+    paths = models.JSONField(default=list, blank=True)
+    scopes = models.JSONField(default=list, blank=True)
+
+    objects = BacklogEntryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["project", "issue_key"]
+        verbose_name_plural = "backlog entries"
+        constraints = [
+            # its index serves record and the backlog route (a project's rows in key order)
+            models.UniqueConstraint(fields=["project", "issue_key"], name="one_issue_a_key_and_project"),
+            models.CheckConstraint(
+                condition=Q(status__in=[str(s) for s in BacklogStatus]), name="backlog_status_is_legal"
+            ),
+            _legal_severities("backlog_severities_are_legal", "base_severity"),
+            models.CheckConstraint(
+                condition=~Q(status=str(BacklogStatus.NEEDS_CLEANUP)) | Q(effective_severity=MAJOR),
+                name="backlog_aged_counts_as_major",
+            ),
+        ]
+        indexes = [
+            # aging, the end of a run, the strategy's backlog: what is open, in key order
+            models.Index(
+                fields=["project", "issue_key"],
+                condition=Q(status__in=[str(s) for s in LIVE_STATUSES]),
+                name="backlog_live",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.project_id}:{self.issue_key}"
+
+
+class BacklogEvent(models.Model):
+    """One change of an entry's status: who, why, when, in which run. Append-only by trigger."""
+
+    entry = models.ForeignKey(BacklogEntry, on_delete=models.PROTECT, related_name="events")
+    event = models.CharField(max_length=16)
+    from_status = models.CharField(max_length=16, blank=True, default="")
+    to_status = models.CharField(max_length=16)
+    who = models.CharField(max_length=128)
+    why = models.TextField(blank=True, default="")
+    run_id = models.CharField(max_length=128, blank=True, default="")
+    correlation_id = models.CharField(max_length=128, blank=True, default="")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        # the foreign key's own index serves the admin: an entry's history
+
+    def __str__(self) -> str:
+        return f"{self.entry_id}: {self.event}"
+
+
+class BacklogAging(models.Model):
+    """That a project's open entries were aged for a run (`tier_id` empty) or for one of its tiers.
+
+    One row for all entries, not one each: which entries were open then follows from the lock under which
+    the row is written, and the table grows with runs, not with runs times issues. Append-only by trigger.
+    """
+
+    project = models.ForeignKey(
+        Project, on_delete=models.PROTECT, db_index=False, related_name="backlog_agings"
+    )
+    run_id = models.CharField(max_length=128)
+    tier_id = models.CharField(max_length=128, blank=True, default="")
+    entries = models.PositiveIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            # its index serves begin_run, begin_tier and the sweep
+            models.UniqueConstraint(fields=["project", "run_id", "tier_id"], name="one_aging_a_run_and_tier"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.tier_id}" if self.tier_id else self.run_id

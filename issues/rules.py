@@ -1,0 +1,37 @@
+"""What a run's frozen strategy says about its issues: severities and aging thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from issues.aging import Thresholds, thresholds_of
+from issues.severity import SeverityRules, severity_rules
+from runs.models import Run
+from strategy.models import Strategy
+from strategy.rules import normal_name
+
+
+@dataclass(frozen=True, slots=True)
+class RunRules:
+    """The part of a strategy that judges issues."""
+
+    severity: SeverityRules
+    thresholds: Thresholds
+
+
+def rules_of(run: Run) -> RunRules:
+    """Return the rules of a run. A strategy never changes, so they are read once a process."""
+    return _rules(run.strategy_id)
+
+
+@lru_cache(maxsize=256)
+def _rules(strategy_pk: int) -> RunRules:
+    document, ruleset = Strategy.objects.values_list("document", "ruleset__document").get(pk=strategy_pk)
+    category_map = {normal_name(name): value for name, value in ruleset.get("category_map", {}).items()}
+    return RunRules(
+        severity_rules(
+            document.get("severity_upgrades", {}), document.get("category_strategies", {}), category_map
+        ),
+        thresholds_of(document),
+    )

@@ -1,0 +1,202 @@
+"""Recording issues: one transaction, three levels, a number of queries that no run's size changes.
+
+Locks, in this order: the run's row, then the project's backlog (`issues.backlog.lock_backlog`); counters and
+outbox rows come last. Rows of one run have one writer at a time and so have the rows of one backlog, so what
+is read may be written back; the unique constraints would refuse anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import transaction
+
+from autopack_site.kernel import clock
+from issues.backlog import lock_backlog, remember
+from issues.evidence import MAX_REFS, cleaned, joined
+from issues.models import BacklogEntry, Issue, RunIndexEntry, TierIssue
+from issues.rules import RunRules, rules_of
+from issues.severity import MAJOR, MINOR, count_change, worst
+from issues.shapes import backlog_entry_shape, index_entry_shape, phase_file_shape
+from issues.upsert import upsert
+from runs import outbox
+from runs.errors import PhaseNotFound
+from runs.models import Phase, Run
+from runs.ports import IssueReport, Shared
+from runs.services import note_issue_counts
+
+log = structlog.get_logger(__name__)
+MAX_REPORTERS = 20
+
+
+@dataclass
+class _Levels:
+    """The rows that a batch of reports touches, by key, and how the counts of distinct keys move."""
+
+    phase: Phase
+    rules: RunRules
+    issues: dict[str, Issue]
+    tier: dict[str, TierIssue]
+    index: dict[str, RunIndexEntry]
+    backlog: dict[str, BacklogEntry]
+    deltas: dict[str, int] = field(default_factory=dict)
+
+    def count(self, level: str, before: str | None, after: str | None) -> None:
+        """Note that a key's standing at a level changed."""
+        for severity, delta in zip((MINOR, MAJOR), count_change(before, after), strict=True):
+            name = f"{level}_{severity}"
+            self.deltas[name] = self.deltas.get(name, 0) + delta
+
+
+def record_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> list[Shared]:
+    """Record reports about a phase; return for each what it touched, with the counts of the whole phase.
+
+    Joins the caller's transaction if one is open. A run or phase that has ended takes reports all the same.
+    Raises PhaseNotFound.
+    """
+    if not reports:
+        return []
+    with transaction.atomic():
+        return _record(phase_pk, [cleaned(report) for report in reports], reporter)
+
+
+def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Shared]:
+    run = _lock_run_of(phase_pk)
+    keys = sorted({report.issue_key for report in seen})
+    phase = Phase.objects.select_related("tier").get(pk=phase_pk)
+    issues = Issue.objects.filter(phase=phase, issue_key__in=keys)
+    tier = TierIssue.objects.filter(tier=phase.tier_id, issue_key__in=keys)
+    index = RunIndexEntry.objects.filter(run=run, issue_key__in=keys)
+    levels = _Levels(
+        phase,
+        rules_of(run),
+        issues={row.issue_key: row for row in issues},
+        tier={row.issue_key: row for row in tier},
+        index={row.issue_key: row for row in index},
+        backlog={},
+    )
+    lock_backlog(run.project_id)
+    for entry in BacklogEntry.objects.filter(project=run.project_id, issue_key__in=keys):
+        levels.backlog[entry.issue_key] = entry
+    for report in seen:
+        _fold(levels, run, report, reporter)
+    _write(levels, keys)
+    remember(levels.backlog, run, phase, [report for report in seen if not report.expected_fail], reporter)
+    note_issue_counts(phase.pk, **levels.deltas)
+    outbox.enqueue("artefacts.write", run.run_id, run_id=run.run_id)
+    log.info("issues.recorded", run_id=run.run_id, phase_id=phase.phase_id, reports=len(seen), keys=len(keys))
+    phase.minor_issues_count += levels.deltas.get("phase_minor", 0)
+    phase.major_issues_count += levels.deltas.get("phase_major", 0)
+    return [_shared(levels, report.issue_key) for report in seen]
+
+
+def _lock_run_of(phase_pk: int) -> Run:
+    """Lock the row of a phase's run; weaker than the supervisor's lock, but each waits for the other."""
+    run = (
+        Run.objects.select_for_update(of=("self",), no_key=True)
+        .filter(phases=phase_pk)
+        .only("run_id", "project_id", "strategy_id")
+        .first()
+    )
+    if run is None:
+        raise PhaseNotFound(f"Phase {phase_pk} not found")
+    return run
+
+
+def _fold(levels: _Levels, run: Run, report: IssueReport, reporter: str) -> None:
+    """Add one report to the rows in memory."""
+    effective = worst(report.severity, levels.rules.severity.floor(report.category))
+    standing = levels.backlog.get(report.issue_key)
+    if standing and levels.rules.thresholds.reached(standing.age_in_runs, standing.age_in_tiers):
+        effective = MAJOR
+    _fold_issue(levels, run, report, reporter, effective)
+    _fold_index(levels, run, report, effective)
+    if not report.expected_fail:
+        row = levels.tier.get(report.issue_key)
+        before = row.effective_severity if row else None
+        if row is None:
+            row = TierIssue(tier_id=levels.phase.tier_id, issue_key=report.issue_key)
+        # in the tier the key counts as what it counts as in its worst phase
+        row.effective_severity = worst(before or MINOR, levels.issues[report.issue_key].effective_severity)
+        levels.tier[report.issue_key] = row
+        levels.count("tier", before, row.effective_severity)
+
+
+def _fold_issue(levels: _Levels, run: Run, report: IssueReport, reporter: str, effective: str) -> None:
+    now = clock.now()
+    row = levels.issues.get(report.issue_key)
+    before = _counted(row)
+    if row is None:
+        standing = levels.backlog.get(report.issue_key)
+        row = levels.issues[report.issue_key] = Issue(
+            phase=levels.phase,
+            issue_key=report.issue_key,
+            severity=report.severity,
+            effective_severity=effective,
+            source=report.source,
+            category=report.category,
+            task_category=report.task_category or levels.phase.task_category,
+            complexity=report.complexity or levels.phase.complexity,
+            expected_fail=report.expected_fail,
+            occurrence_count=0,
+            first_seen_run=standing.first_seen_run_id if standing else run.run_id,
+            first_seen_at=now,
+        )
+    row.severity = worst(row.severity, report.severity)
+    row.effective_severity = worst(row.effective_severity, effective)
+    row.expected_fail = row.expected_fail and report.expected_fail
+    row.occurrence_count += 1
+    row.last_seen_run, row.last_seen_at = run.run_id, now
+    row.evidence_refs = joined(row.evidence_refs, report.evidence_refs, MAX_REFS)
+    row.reporters = joined(row.reporters, [reporter[:128]], MAX_REPORTERS)
+    row.description = row.description or report.description
+    levels.count("phase", before, _counted(row))
+
+
+def _fold_index(levels: _Levels, run: Run, report: IssueReport, effective: str) -> None:
+    phase = levels.phase
+    row = levels.index.get(report.issue_key)
+    before = _counted(row)
+    if row is None:
+        row = levels.index[report.issue_key] = RunIndexEntry(
+            run=run,
+            issue_key=report.issue_key,
+            severity=report.severity,
+            effective_severity=effective,
+            category=report.category,
+            expected_fail=report.expected_fail,
+            first_phase_index=phase.phase_index,
+            last_phase_index=phase.phase_index,
+            occurrence_count=0,
+        )
+    row.severity = worst(row.severity, report.severity)
+    row.effective_severity = worst(row.effective_severity, effective)
+    row.expected_fail = row.expected_fail and report.expected_fail
+    row.first_phase_index = min(row.first_phase_index, phase.phase_index)
+    row.last_phase_index = max(row.last_phase_index, phase.phase_index)
+    row.occurrence_count += 1
+    row.seen_in_tiers = joined(row.seen_in_tiers, [phase.tier.tier_id], 1000)
+    row.seen_in_phases = joined(row.seen_in_phases, [phase.phase_id], 1000)
+    levels.count("run", before, _counted(row))
+
+
+def _counted(row: Issue | RunIndexEntry | None) -> str | None:
+    return None if row is None or row.expected_fail else row.effective_severity
+
+
+def _write(levels: _Levels, keys: list[str]) -> None:
+    """Write the run's rows in key order: one statement a level."""
+    upsert(Issue, (levels.issues[key] for key in keys), ["phase", "issue_key"])
+    upsert(TierIssue, (levels.tier[key] for key in keys if key in levels.tier), ["tier", "issue_key"])
+    upsert(RunIndexEntry, (levels.index[key] for key in keys), ["run", "issue_key"])
+
+
+def _shared(levels: _Levels, key: str) -> Shared:
+    standing = levels.backlog.get(key)
+    return Shared(
+        phase_file=phase_file_shape(levels.phase, [levels.issues[key]]),
+        run_index_entry=index_entry_shape(levels.index[key]),
+        project_backlog_entry=backlog_entry_shape(standing) if standing else {},
+    )
