@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 if TYPE_CHECKING:
-    from integration.models import GateRun, GitIntent
+    pass
 
 OPEN = ("WAITING", "RUNNING")
 

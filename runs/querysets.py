@@ -17,7 +17,7 @@ from runs.lifecycle import (
 )
 
 if TYPE_CHECKING:
-    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run
+    pass
 
 
 class RunQuerySet(models.QuerySet["Run"]):
