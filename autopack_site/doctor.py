@@ -16,9 +16,9 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from strategy.config import ProjectConfig
 
 from autopack_site.embedded.accounts import Account, run_as
+from strategy.config import ProjectConfig
 from strategy.models import Project
 
 MINIMUM_GIT = (2, 39)
