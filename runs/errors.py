@@ -89,6 +89,13 @@ class NoAudit(Conflict):
     title = "No audit is open for this phase"
 
 
+class NoBuild(Conflict):
+    """The lease is not one to build under."""
+
+    code = "no-build"
+    title = "This lease is not for a build"
+
+
 class TooManyPhases(Invalid):
     """A JSON start holds more phases than one run may."""
 

@@ -28,7 +28,7 @@ from integration.artefacts.incident import MAX_TAIL_BYTES, incident_files
 from integration.artefacts.names import Place
 from integration.artefacts.rows import ProjectRows, RunRows, load_project, load_run, snapshot
 from integration.artefacts.summary import run_summary
-from integration.artefacts.text import json_bytes
+from integration.artefacts.text import json_bytes, json_rows_bytes
 from integration.artefacts.writer import FOLDER_MODE, Tree
 from integration.git_errors import GitTimedOut
 from integration.locks import held
@@ -141,14 +141,14 @@ def render_run(rows: RunRows, gate_tail: GateTail) -> dict[Place, bytes]:
     files: dict[Place, bytes] = {
         names.SUMMARY: run_summary(rows),
         names.STRATEGY: rows.strategy_text.encode("utf-8"),
-        names.ISSUE_INDEX: json_bytes(rows.issue_index),
+        names.ISSUE_INDEX: json_rows_bytes(rows.issue_index, "issues_by_key"),
     }
     for tier in rows.tiers:
         files[names.tier_file(tier.tier_index, tier.tier_id)] = tier_document(rows, tier)
     for phase in rows.phases:
         key = (phase.phase_index, phase.phase_id)
         files[names.phase_file(*key)] = phase_document(rows, phase)
-        files[names.phase_issues_file(*key)] = json_bytes(rows.issue_files[phase.pk])
+        files[names.phase_issues_file(*key)] = json_rows_bytes(rows.issue_files[phase.pk], "issues")
     if rows.has_failed:
         last = rows.last_gate
         files |= incident_files(rows, gate_tail(last) if last else b"")
@@ -157,7 +157,11 @@ def render_run(rows: RunRows, gate_tail: GateTail) -> dict[Place, bytes]:
 
 def render_project(rows: ProjectRows) -> dict[Place, bytes]:
     """Return the project's files by their places below the root."""
-    files = {names.backlog_file(rows.project_id, is_default=rows.is_default): json_bytes(rows.backlog)}
+    files = {
+        names.backlog_file(rows.project_id, is_default=rows.is_default): json_rows_bytes(
+            rows.backlog, "issues_by_key"
+        )
+    }
     if rows.ruleset is not None:
         files[names.ruleset_file(rows.project_id)] = json_bytes(rows.ruleset)
     return files

@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from integration.redaction import redact, redact_json
+from integration.redaction import MIN_CHARS, redact, redact_json
 
 MAX_INLINE_CHARS = 300
 MAX_BLOCK_CHARS = 20_000
 
 _UNUSUAL = re.compile(r"[^\x20-\x7e\n\t]")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_SIMPLE = re.compile(r"[A-Za-z0-9_.:/-]+")
 _SPACES = re.compile(r"[ \t\r\n]+")
 _BACKTICKS = re.compile(r"`+")
 
@@ -38,7 +39,10 @@ def visible(text: str) -> str:
 
 def code(value: object, *, limit: int = MAX_INLINE_CHARS) -> str:
     """Return value as one Markdown code span on one line, fit for a table cell; `-` when it is empty."""
-    plain = _SPACES.sub(" ", redact("" if value is None else str(value))).strip()
+    text = "" if value is None else str(value)
+    if _SIMPLE.fullmatch(text) and len(text) < MIN_CHARS:
+        return f"`{text}`"  # most cells: names of states, ids, codes
+    plain = _SPACES.sub(" ", redact(text)).strip()
     if not plain:
         return "-"
     shown = visible(plain[:limit]).replace("|", "\\x7c")  # a bar would end the cell, escaped or not
@@ -80,10 +84,30 @@ def json_bytes(value: Any) -> bytes:
     return (_UNUSUAL.sub(_json_escape, text) + "\n").encode("utf-8")
 
 
+def json_rows_bytes(value: Mapping[str, Any], rows: str) -> bytes:
+    """Return an object as JSON whose member `rows`, a list or an object, has one line an item.
+
+    For members of many thousands of items: a line each is quick to write and to compare.
+    """
+    shown = redact_json({**value})
+    items = shown[rows]
+    if isinstance(items, dict):
+        lines = [f"    {_dumps(key)}: {_dumps(items[key])}" for key in sorted(items)]
+    else:
+        lines = [f"    {_dumps(item)}" for item in items]
+    opened, closed = "{}" if isinstance(items, dict) else "[]"
+    body = opened + "\n" + ",\n".join(lines) + "\n  " + closed if lines else opened + closed
+    members = [f"  {_dumps(key)}: {body if key == rows else _dumps(shown[key])}" for key in sorted(shown)]
+    text = "{\n" + ",\n".join(members) + "\n}\n"
+    return _UNUSUAL.sub(_json_escape, text).encode("utf-8")
+
+
 def json_line(value: Any) -> bytes:
     """Return value as one line of JSON, keys sorted."""
-    text = json.dumps(redact_json(value), ensure_ascii=False, sort_keys=True)
-    return (_UNUSUAL.sub(_json_escape, text) + "\n").encode("utf-8")
+    return (_UNUSUAL.sub(_json_escape, _dumps(redact_json(value))) + "\n").encode("utf-8")
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 def _longest_run(text: str) -> int:

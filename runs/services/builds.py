@@ -11,7 +11,7 @@ from django.conf import settings
 from autopack_site.kernel import clock
 from runs import budgets, outbox, ports
 from runs.endings import close_attempt, fail_phase, release
-from runs.errors import LeaseHeld, LeaseNotFound, PhaseNotReady, StaleLease
+from runs.errors import LeaseHeld, LeaseNotFound, NoBuild, PhaseNotReady, StaleLease
 from runs.judgement import fail_build, next_number, want_audit
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Phase, Run
@@ -48,6 +48,8 @@ def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
     try:
         with locked_run(run_id_of_lease(lease_id)) as run:
             lease = live_lease(lease_id, fence)
+            if lease.attempt.kind != Attempt.Kind.BUILD:
+                raise NoBuild("This lease is for an audit, not for a build")
             return _take(run, lease, result)
     except StaleLease:
         _book_late(lease_id, result)

@@ -29,7 +29,9 @@ def test_every_occurrence_goes() -> None:
 
 @pytest.mark.parametrize("line_end", ["\n", "\n+", "\\n"])
 def test_a_private_key_goes_with_its_body(line_end: str) -> None:
-    key = line_end.join(["-----BEGIN RSA PRIVATE" + " KEY-----", BODY, BODY, "-----END RSA PRIVATE" + " KEY-----"])
+    key = line_end.join(
+        ["-----BEGIN RSA PRIVATE" + " KEY-----", BODY, BODY, "-----END RSA PRIVATE" + " KEY-----"]
+    )
     assert redact(f"before {key} after") == "before [redacted: private key] after"
 
 
@@ -38,7 +40,10 @@ def test_a_private_key_without_an_end_hides_what_follows() -> None:
 
 
 def test_a_url_keeps_its_host_and_loses_its_password() -> None:
-    assert redact("postgres://app:hunter2@db.example/x") == "postgres://app:[redacted: password in a URL]@db.example/x"
+    assert (
+        redact("postgres://app:hunter2@db.example/x")
+        == "postgres://app:[redacted: password in a URL]@db.example/x"
+    )
     assert redact(f"https://{BODY}@git.example/x") == "https://[redacted: credential in a URL]@git.example/x"
 
 
@@ -80,3 +85,11 @@ def test_json_is_redacted_in_depth_and_no_entry_is_lost() -> None:
         "[redacted: GitHub token]": "b",
         "[redacted: GitHub token] #2": "a",
     }
+
+
+def test_no_escape_of_json_hides_a_secret() -> None:
+    quoted = redact_json({"log": f'password = "{BODY}"\nsecond line'})
+    assert quoted == {"log": 'password = "[redacted: value assigned to a name of secrets]"\nsecond line'}
+    key = "-----BEGIN PRIVATE" + f" KEY-----\n{BODY}\n-----END PRIVATE" + " KEY-----"
+    assert redact_json([key, "kept as it is"]) == ["[redacted: private key]", "kept as it is"]
+    assert redact_json([f'x\t"{SECRETS["GitHub token"]}"']) == ['x\t"[redacted: GitHub token]"']

@@ -54,6 +54,7 @@ def make_project(project_id: str = "web", *, is_default: bool = True) -> Project
 def make_run(run_id: str = "r1", *, project: Project | None = None, **fields: Any) -> Run:
     """A run in PHASE_QUEUEING without tiers."""
     project = project or Project.objects.filter(is_default=True).first() or make_project()
+    assert project.ruleset is not None
     canonical = canonical_bytes({"run_id": run_id, "version": 1})
     strategy = Strategy.objects.create(
         run_id=run_id,
@@ -127,7 +128,9 @@ def make_attempt(phase: Phase, number: int = 1, *, patch: bytes = b"", **fields:
         "submitted_at": at(number + 0.25),
         "ended_at": at(number + 0.5),
     }
-    return Attempt.objects.create(run=phase.run, phase=phase, number=number, patch=patch, **{**values, **fields})
+    return Attempt.objects.create(
+        run=phase.run, phase=phase, number=number, patch=patch, **{**values, **fields}
+    )
 
 
 def make_gate(attempt: Attempt, number: int = 1, **fields: Any) -> GateRun:
@@ -258,5 +261,7 @@ def failed_run(run_id: str = "r1", **fields: Any) -> Run:
     )
     make_transition(run, "prepared", 0, version=1, to_state="PHASE_QUEUEING", from_state="RUN_CREATED")
     make_transition(run, "gate_red", 2, machine="phase", subject="p2", why="2 tests failed")
-    make_transition(run, "gate_failed", 10, version=2, to_state="DONE_FAILED_GATE", from_state="PHASE_QUEUEING")
+    make_transition(
+        run, "gate_failed", 10, version=2, to_state="DONE_FAILED_GATE", from_state="PHASE_QUEUEING"
+    )
     return run

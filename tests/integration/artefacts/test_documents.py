@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from integration.artefacts import rows, service
 from integration.artefacts.summary import is_promotable
@@ -36,7 +37,9 @@ def cells_of(document: str, first: str) -> list[str]:
 
 
 def test_the_summary_counts_what_the_rows_say(root: Path) -> None:
-    run = make_run(tokens_used=42_000, tokens_reserved=500, ci_runs_used=7, minor_issues_count=2, major_issues_count=1)
+    run = make_run(
+        tokens_used=42_000, tokens_reserved=500, ci_runs_used=7, minor_issues_count=2, major_issues_count=1
+    )
     tier = make_tier(run, tokens_used=42_000, minor_issues_count=2, ci_runs_used=7)
     phase = make_phase(tier, tokens_used=42_000, builder_attempts=2, auditor_attempts=1, commit_sha=SHA)
     for key in ("a", "b", "c"):
@@ -54,7 +57,7 @@ def test_the_summary_counts_what_the_rows_say(root: Path) -> None:
 
 
 def test_a_run_is_promotable_only_when_all_of_it_is_well(root: Path) -> None:
-    done = {"state": "DONE_SUCCESS", "completed_at": at(5)}
+    done: dict[str, Any] = {"state": "DONE_SUCCESS", "completed_at": at(5)}
     make_tier(make_run("good", **done))
     make_tier(make_run("dirty", **done), cleanliness="not_clean")
     make_tier(make_run("noisy", minor_issues_count=7, **done))
@@ -146,4 +149,7 @@ def test_two_phases_of_one_index_have_files_of_their_own(root: Path) -> None:
     make_phase(tier, "a", phase_index=1)
     make_phase(tier, "b", phase_index=1)
     service.write_run("r1")
-    assert sorted(path.name for path in (root / "r1" / "phases").iterdir()) == ["phase_01_a.md", "phase_01_b.md"]
+    assert sorted(path.name for path in (root / "r1" / "phases").iterdir()) == [
+        "phase_01_a.md",
+        "phase_01_b.md",
+    ]

@@ -10,7 +10,14 @@ from typing import Any
 from integration.artefacts import incident, service
 from runs.lifecycle import RunState
 from runs.models import Phase
-from tests.integration.artefacts.builders import at, failed_run, make_attempt, make_phase, make_tier, make_transition
+from tests.integration.artefacts.builders import (
+    at,
+    failed_run,
+    make_attempt,
+    make_phase,
+    make_tier,
+    make_transition,
+)
 
 SECRET = "ghp_" + "Abc123dEf456Ghi789jKl012Mno345pQr678"
 
@@ -22,7 +29,14 @@ def pack_of(root: Path, name: str) -> Any:
 
 def test_it_names_the_first_cause_and_what_to_do(root: Path) -> None:
     run = failed_run()
-    make_phase(run.tiers.get(), "later", state="FAILED", failure_cause="budget", failure_code="x", completed_at=at(9.5))
+    make_phase(
+        run.tiers.get(),
+        "later",
+        state="FAILED",
+        failure_cause="budget",
+        failure_code="x",
+        completed_at=at(9.5),
+    )
     service.write_run("r1")
     facts = pack_of(root, "incident.json")
     assert facts["state"] == "DONE_FAILED_GATE"
@@ -45,7 +59,12 @@ def test_it_names_the_first_cause_and_what_to_do(root: Path) -> None:
 def test_a_phase_that_the_end_called_off_is_not_the_first_cause(root: Path) -> None:
     run = failed_run()
     make_phase(
-        run.tiers.get(), "early", state="FAILED", failure_cause="cancelled", failure_code="run-ended", completed_at=at(2)
+        run.tiers.get(),
+        "early",
+        state="FAILED",
+        failure_cause="cancelled",
+        failure_code="run-ended",
+        completed_at=at(2),
     )
     service.write_run("r1")
     assert pack_of(root, "incident.json")["first_cause"]["phase_id"] == "p2"
@@ -101,14 +120,18 @@ def test_only_the_last_attempts_and_patches_are_kept(root: Path) -> None:
 
 def test_the_timeline_holds_every_event_in_order(root: Path) -> None:
     run = failed_run()
-    make_transition(run, "late_report", 11, machine="phase", subject="p2", data={"n": 1}, why="two\nlines\x1b[0m")
+    make_transition(
+        run, "late_report", 11, machine="phase", subject="p2", data={"n": 1}, why="two\nlines\x1b[0m"
+    )
     service.write_run("r1")
     lines = (root / "r1" / "incident" / "timeline.jsonl").read_bytes().splitlines()
     events = [json.loads(line) for line in lines]
     assert [event["event"] for event in events] == ["prepared", "gate_red", "gate_failed", "late_report"]
     assert events[2]["to"] == "DONE_FAILED_GATE"
     assert events[3]["why"] == "two\nlines\x1b[0m"
-    assert [event["id"] for event in events] == list(run.transitions.order_by("id").values_list("pk", flat=True))
+    assert [event["id"] for event in events] == list(
+        run.transitions.order_by("id").values_list("pk", flat=True)
+    )
 
 
 def test_budgets_set_what_was_used_beside_each_cap(root: Path) -> None:
@@ -158,7 +181,9 @@ def test_no_secret_of_an_agent_reaches_any_file(root: Path) -> None:
     files = [path for path in root.rglob("*") if path.is_file()]
     assert len(files) > 20
     assert [path.name for path in files if b"ghp_" in path.read_bytes()] == []
-    assert b"[redacted: GitHub token]" in (root / "r1/incident/patches/phase_04_leaky_build_1.diff").read_bytes()
+    assert (
+        b"[redacted: GitHub token]" in (root / "r1/incident/patches/phase_04_leaky_build_1.diff").read_bytes()
+    )
 
 
 def test_a_patch_of_any_bytes_is_kept_as_it_was(root: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -72,10 +73,12 @@ def test_a_failed_run_gets_its_incident_pack(root: Path) -> None:
 
 def test_only_failed_states_have_an_incident_pack(root: Path) -> None:
     for state in Run.State:
-        values = {"completed_at": at(5)} if state.startswith("DONE_") else {}
+        values: dict[str, Any] = {"completed_at": at(5)} if state.startswith("DONE_") else {}
         make_run(f"run-{state.lower()}", state=state, **values)
         service.write_run(f"run-{state.lower()}")
-    packs = {path.split("/")[0].removeprefix("run-").upper() for path in contents(root) if "incident.md" in path}
+    packs = {
+        path.split("/")[0].removeprefix("run-").upper() for path in contents(root) if "incident.md" in path
+    }
     assert packs == {state for state in Run.State if state.startswith("DONE_FAILED_")}
 
 

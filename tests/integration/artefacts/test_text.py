@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from integration.artefacts.text import block, code, iso, json_bytes, json_line, markdown, table, visible
+from integration.artefacts.text import (
+    block,
+    code,
+    iso,
+    json_bytes,
+    json_line,
+    json_rows_bytes,
+    markdown,
+    table,
+    visible,
+)
 from tests.integration.artefacts.builders import START
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -62,7 +73,7 @@ def test_hostile_text_adds_no_structure_to_a_document(text: str) -> None:
     assert_is_inert(text)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.text(alphabet=st.sampled_from("`#|\\[]()<>!*_~-:/. \n\r\tax\u202e\x1b&;"), max_size=60))
 def test_no_mixture_of_special_characters_adds_structure(text: str) -> None:
     assert_is_inert(text)
@@ -100,6 +111,13 @@ def test_json_reads_back_as_what_it_was(text: str) -> None:
 
 def test_json_has_one_form_whatever_the_order_of_keys() -> None:
     assert json_bytes({"b": 1, "a": 2}) == json_bytes({"a": 2, "b": 1}) == b'{\n  "a": 2,\n  "b": 1\n}\n'
+
+
+@pytest.mark.parametrize("items", [{}, [], {"k": {"a": 1}, "b\n": [2]}, [{"z": "\u202e", "a": "ghp_"}]])
+def test_an_item_a_line_is_the_same_json(items: Any) -> None:
+    data = json_rows_bytes({"z": 1, "items": items, "a": None}, "items")
+    assert json.loads(data) == {"z": 1, "items": items, "a": None}
+    assert data.count(b"\n") == 5 + (len(items) + 1 if items else 0)
 
 
 def test_long_texts_are_cut_and_say_so() -> None:

@@ -56,7 +56,9 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_whole(tree: Tree) -> No
     assert tree.write({PLACE: b"x" * 8192}) == [PLACE]
 
 
-def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_untouched(tree: Tree, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_untouched(
+    tree: Tree, tmp_path: Path
+) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"precious")
     (tree.root / "r1" / "tiers").mkdir(parents=True)
