@@ -59,7 +59,7 @@ def flow_database(django_db_blocker: Any) -> Iterator[str]:
 
 
 def _admin(*statements: str) -> None:
-    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+    with connection._nodb_cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -29,7 +31,7 @@ def path_of(run, phase_id: str = "P1") -> str:
     return f"/runs/{run.run_id}/phases/{phase_id}/record_issue"
 
 
-def by_query(fields: dict[str, str]) -> dict[str, str]:
+def by_query(fields: dict[str, str]) -> dict[str, Any]:
     """The query string, for a POST whose body is something else."""
     return {"QUERY_STRING": "&".join(f"{key}={value}" for key, value in fields.items())}
 

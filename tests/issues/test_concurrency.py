@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def test_eight_clients_with_100_issues_each_lose_none(spread):
         run = runs[number % number_of_runs]
         phase_id = f"P{number + 1}" if spread == "eight phases" else "P1"
         path = f"/runs/{run.run_id}/phases/{phase_id}/record_issue"
-        jobs.append(reporter(number, token, path, lambda index, number=number: f"c{number}-{index:03}"))
+        jobs.append(reporter(number, token, path, partial("c{}-{:03}".format, number)))
     answers = at_once(jobs)
     assert answers == [[200] * EACH] * CLIENTS
     total = CLIENTS * EACH
