@@ -150,6 +150,8 @@ def _book_late(lease_id: str, result: BuildResult) -> None:
     if lease is None:
         raise LeaseNotFound(f"Lease {lease_id} not found")
     with locked_run(lease.run_id):
+        pass  # a lease that ran out and was not swept yet is lost by the advance at the block's end
+    with locked_run(lease.run_id):
         attempt = Attempt.objects.select_related("phase").get(pk=lease.attempt_id)
         if result.usage.tokens is not None and attempt.state != AttemptState.RUNNING:
             budgets.book_late(attempt, result.usage)
