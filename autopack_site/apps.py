@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+from autopack_site.checks import refuse_unsafe_start
 
 
 class SiteConfig(AppConfig):
@@ -13,5 +14,5 @@ class SiteConfig(AppConfig):
     name = "autopack_site"
 
     def ready(self) -> None:
-        """Register the system checks; settings are complete only now."""
-        import_module("autopack_site.checks")
+        """Register the system checks."""
+        register(refuse_unsafe_start, Tags.security)

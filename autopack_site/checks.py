@@ -1,4 +1,4 @@
-"""System checks that refuse an unsafe start. Every `manage.py` command and worker runs them."""
+"""System checks that refuse an unsafe start; the web process and `up` enforce them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
 
 DEVELOPMENT_KEY = "insecure-development-key"
 MINIMUM_KEY_CHARACTERS = 32
@@ -27,7 +28,6 @@ def is_loopback(bind: str) -> bool:
         return False
 
 
-@register(Tags.security)
 def refuse_unsafe_start(app_configs: Sequence[AppConfig] | None = None, **_kwargs: Any) -> list[CheckMessage]:
     """Return an error for each setting that must not be as it is; each hint says what to set."""
     found: list[CheckMessage] = []
@@ -36,7 +36,7 @@ def refuse_unsafe_start(app_configs: Sequence[AppConfig] | None = None, **_kwarg
             found.append(
                 Error(
                     "production runs with the development SECRET_KEY, or one that is too short",
-                    hint=f"set AUTOPACK_SECRET_KEY (or _FILE) to {MINIMUM_KEY_CHARACTERS} random characters or more",
+                    hint=f"set AUTOPACK_SECRET_KEY (or _FILE): {MINIMUM_KEY_CHARACTERS} random characters",
                     id="autopack.E001",
                 )
             )
@@ -69,3 +69,10 @@ def refuse_unsafe_start(app_configs: Sequence[AppConfig] | None = None, **_kwarg
             )
         )
     return found
+
+
+def enforce() -> None:
+    """Raise ImproperlyConfigured, naming every reason, when this configuration must not serve."""
+    reasons = [f"{found.msg} ({found.hint})" for found in refuse_unsafe_start()]
+    if reasons:
+        raise ImproperlyConfigured("Autopack does not start: " + "; ".join(reasons))

@@ -111,7 +111,7 @@ class Foreground:
         try:
             status = self._serve()
             self.say("stopping; once more to kill" if status == 0 else "stopping all")
-            self._stop()
+            self._stop(patience_signals=1 if status == 0 else 0)
             return status
         finally:
             self._kill_groups()
@@ -183,9 +183,8 @@ class Foreground:
             self._write(running.program.label, running.pending.decode(errors="replace"))
         running.process, running.pending = None, b""
 
-    def _stop(self) -> None:
-        """Send TERM to all and wait; a second signal or the limit ends the patience."""
-        signals_before = self._signals
+    def _stop(self, *, patience_signals: int) -> None:
+        """Send TERM to all and wait; the limit, or more than `patience_signals` signals, end that."""
         deadline = time.monotonic() + self._stop_limit_s
         for running in self._running:
             if running.process is not None and running.process.poll() is None:
@@ -194,7 +193,7 @@ class Foreground:
             for running in self._running:
                 if self._has_ended(running):
                     self._forget(running)
-            if time.monotonic() > deadline or self._signals > signals_before:
+            if time.monotonic() > deadline or self._signals > patience_signals:
                 self.say("not all ended in time: killing them")
                 return
             self._pump(_TICK_S)

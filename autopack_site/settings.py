@@ -9,7 +9,7 @@ from pathlib import Path
 import dj_database_url
 from kombu import Exchange, Queue
 
-from autopack_site import wiring_paths
+from autopack_site import wiring
 from autopack_site.env import env_bool, env_float, env_int, env_list, env_path, env_str
 from autopack_site.kernel import local_state, logs
 from autopack_site.redis_urls import broker_url
@@ -114,11 +114,13 @@ APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
+# Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
+MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
 SANDBOX_UID_BASE = env_int("AUTOPACK_SANDBOX_UID_BASE", default=210_000, minimum=1000)
 
 # --- ports and topics (wiring.py explains) -----------------------------------------------------------
-AUTOPACK_PORTS = wiring_paths.PORTS
-AUTOPACK_TOPICS = wiring_paths.TOPICS
+AUTOPACK_PORTS = wiring.PORTS
+AUTOPACK_TOPICS = wiring.TOPICS
 
 # --- Celery: rows own the retry, so a message is only ever a hint ------------------------------------
 CELERY_BROKER_URL = broker_url(REDIS_URL)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include("runs.api.urls")),
 ]
+
+handler400 = "autopack_site.error_views.bad_request"
+handler403 = "autopack_site.error_views.permission_denied"
+handler404 = "autopack_site.error_views.page_not_found"
+handler500 = "autopack_site.error_views.server_error"

@@ -1,4 +1,4 @@
-"""WSGI entry point for gunicorn."""
+"""WSGI entry point for gunicorn. An unsafe production start is refused here too: gunicorn runs no checks."""
 
 from __future__ import annotations
 
@@ -6,5 +6,8 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from autopack_site.checks import enforce
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "autopack_site.settings")
 application = get_wsgi_application()
+enforce()

@@ -2,9 +2,9 @@
 
 Only names and bytes are taken from it, after every process in it is dead: folders are opened under their
 parent's descriptor without following a link, files the same way, and read up to a bound. All else comes from
-the mirror: the base's listing, its `.gitignore` files, and the diff, made in a quarantine that is thrown away.
-So an agent's own commits are squashed in by construction, and its configuration, hooks, filters and index mean
-nothing.
+the mirror: the base's listing, its `.gitignore` files, and the diff, made in a quarantine that is thrown
+away. So an agent's own commits are squashed in by construction, and its configuration, hooks, filters and
+index mean nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def collect(
         mirror.read_index(base, aside)
         tracked = _listing(aside)
         ignores = _Ignores(aside, tracked, artefacts)
-        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise UnsupportedFile(f"The checkout can't be opened: {error.strerror}") from error
         try:
             walk = _Walk(aside, root, tracked, ignores, limits)
             walk.run()
@@ -149,14 +152,14 @@ class _Ignores:
         for folder in folders:  # a pattern such as `build/` matches only what is a folder
             with suppress(FileExistsError, NotADirectoryError):  # where the base has a `.gitignore` file
                 (self.tree / folder).mkdir(parents=True)
-        # check-ignore takes no literal pathspecs; behind "./" no name can be read as pathspec magic.
+        # This one command knows no literal pathspecs; after `./` nothing in a name has a meaning.
         feed = b"".join(b"./" + os.fsencode(path) + b"\0" for path in (*folders, *files))
         done = git.run(
             "check-ignore", "-z", "--stdin", "--no-index",
             place=self.place, stdin=feed, ok=(0, 1), config=(f"core.excludesFile={self.excludes}",),
             extra_env={"GIT_LITERAL_PATHSPECS": "0"},
         )  # fmt: skip
-        return {os.fsdecode(path.removeprefix(b"./")) for path in done.stdout.split(b"\0") if path}
+        return {os.fsdecode(path[2:]) for path in done.stdout.split(b"\0") if path}
 
 
 @dataclass
@@ -285,7 +288,7 @@ class _Walk:
     def read(self, here: int, name: str, path: str) -> tuple[tuple[str, str], bytes]:
         """Return ((mode, object name), content) of a regular file below its folder's descriptor.
 
-        A pipe put in its place can't block. Of a tracked file past the bound only the name is made, in pieces.
+        A pipe put in its place can't block. Of a tracked file past the bound only the name is made.
         """
         try:
             descriptor = os.open(

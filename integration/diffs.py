@@ -320,8 +320,7 @@ class _Parser:
         line = self.at
         if raw.endswith(b"\r"):
             self.fail("the diff's own lines end in CRLF; keep the line ends that git writes", line)
-        if raw.endswith(b"\t") and not raw.startswith(b'"'):
-            raw = raw[:-1]  # git closes a name that holds spaces with a tab
+        raw = raw.removesuffix(b"\t")  # git closes a name that holds spaces with a tab
         if raw == b"/dev/null":
             return None
         name = self.name(raw, line)

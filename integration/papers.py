@@ -116,7 +116,7 @@ def text_of(result: dict[str, Any], *names: str) -> str:
 
 def issues_of(result: dict[str, Any], *names: str, source: str) -> tuple[IssueReport, ...]:
     """Return the issues that the agent suggests; entries that are no issues are left out."""
-    rows = next((result[name] for name in names if isinstance(result.get(name), list)), [])
+    rows: list[Any] = next((result[name] for name in names if isinstance(result.get(name), list)), [])
     reports: list[IssueReport] = []
     for row in rows[:MAX_ISSUES]:
         if not isinstance(row, dict) or not text_of(row, "issue_key"):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
 
+if TYPE_CHECKING:  # the base classes name them as text
+    from integration.models import GateRun, GitIntent  # noqa: F401
+
 OPEN = ("WAITING", "RUNNING")
 
 
-class GateRunQuerySet(models.QuerySet[Any]):
+class GateRunQuerySet(models.QuerySet["GateRun"]):
     """Gate runs by where they stand."""
 
     def open(self) -> GateRunQuerySet:
@@ -27,7 +30,7 @@ class GateRunQuerySet(models.QuerySet[Any]):
         return self.filter(state="RUNNING").filter(Q(lease_expires_at=None) | Q(lease_expires_at__lte=now))
 
 
-class GitIntentQuerySet(models.QuerySet[Any]):
+class GitIntentQuerySet(models.QuerySet["GitIntent"]):
     """Git intents by where they stand."""
 
     def open(self) -> GitIntentQuerySet:

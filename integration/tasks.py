@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from integration import apply, command_agents, gate, merge
+from integration.artefacts import service as artefacts
 
 
 @shared_task(time_limit=6 * 3600)

@@ -41,8 +41,9 @@ class UnknownTier(AutopackError):
 def check_plan(plan: Plan) -> None:
     """Raise Invalid (422) with a row for each broken rule, or UnknownTier (400).
 
-    Rules: sizes, ids, unique ids, names, globs, known words; known, acyclic dependencies. The order that
-    phases without `depends_on` have in their tier counts as a dependency: a cycle through it would never end.
+    Rules: sizes, ids, unique ids, names, globs, known words; known, acyclic dependencies, none on a later tier.
+    The order that phases without `depends_on` have in their tier counts as a dependency, as does the order of
+    the tiers: a cycle through either would never end.
     """
     rows = plan_problems(plan)
     if rows:
@@ -128,6 +129,8 @@ def _scope_problems(phase: PhaseSpec, loc: Loc) -> Iterator[Row]:
 
 def _dependency_problems(plan: Plan) -> Iterator[Row]:
     places = {phase.phase_id: index for index, phase in enumerate(plan.phases)}
+    order = {tier.tier_id: (tier.tier_index, tier.tier_id) for tier in plan.tiers}
+    tier_of = {phase.phase_id: order[phase.tier_id] for phase in plan.phases}
     is_sound = True
     for index, phase in enumerate(plan.phases):
         for place, name in enumerate(phase.depends_on or ()):
@@ -137,6 +140,9 @@ def _dependency_problems(plan: Plan) -> Iterator[Row]:
             elif name not in places:
                 text = f"Phase {phase.phase_id} depends on unknown phase {name[:128]}"
                 yield problem("unknown_dependency", loc, text)
+            elif tier_of[name] > tier_of[phase.phase_id]:
+                text = f"Phase {phase.phase_id} depends on {name} of a later tier: tiers run in order"
+                yield problem("later_tier", loc, text)
             else:
                 continue
             is_sound = False

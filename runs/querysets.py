@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
@@ -16,8 +16,11 @@ from runs.lifecycle import (
     PhaseState,
 )
 
+if TYPE_CHECKING:  # the base classes name them as text
+    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run  # noqa: F401
 
-class RunQuerySet(models.QuerySet[Any]):
+
+class RunQuerySet(models.QuerySet["Run"]):
     """Runs by where they stand."""
 
     def active(self) -> RunQuerySet:
@@ -33,7 +36,7 @@ class RunQuerySet(models.QuerySet[Any]):
         return self.active().filter(deadline_at__lte=now)
 
 
-class PhaseQuerySet(models.QuerySet[Any]):
+class PhaseQuerySet(models.QuerySet["Phase"]):
     """Phases by where they stand."""
 
     def live(self) -> PhaseQuerySet:
@@ -55,7 +58,7 @@ class PhaseQuerySet(models.QuerySet[Any]):
         return self.filter(claim_deadline_at__lte=now).exclude(state__in=TERMINAL_PHASE_STATES)
 
 
-class AttemptQuerySet(models.QuerySet[Any]):
+class AttemptQuerySet(models.QuerySet["Attempt"]):
     """Attempts by kind and state."""
 
     def builds(self) -> AttemptQuerySet:
@@ -80,7 +83,7 @@ class AttemptQuerySet(models.QuerySet[Any]):
         )
 
 
-class LeaseQuerySet(models.QuerySet[Any]):
+class LeaseQuerySet(models.QuerySet["Lease"]):
     """Leases by whether they hold."""
 
     def live(self) -> LeaseQuerySet:
@@ -92,7 +95,7 @@ class LeaseQuerySet(models.QuerySet[Any]):
         return self.live().filter(expires_at__lte=now)
 
 
-class OutboxQuerySet(models.QuerySet[Any]):
+class OutboxQuerySet(models.QuerySet["Outbox"]):
     """Open work."""
 
     def unsent(self, now: datetime, resend_before: datetime) -> OutboxQuerySet:
@@ -100,7 +103,7 @@ class OutboxQuerySet(models.QuerySet[Any]):
         return self.filter(due_at__lte=now).filter(Q(sent_at=None) | Q(sent_at__lte=resend_before))
 
 
-class ApiTokenQuerySet(models.QuerySet[Any]):
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     """Tokens by validity."""
 
     def valid(self, now: datetime) -> ApiTokenQuerySet:

@@ -240,7 +240,8 @@ def _schedule(run: Run, tier: Tier, phases: list[Phase], every: list[Phase]) -> 
 
 
 def _broken_dependency(phase: Phase, by_id: dict[str, Phase]) -> str | None:
-    for name in phase.depends_on or []:
+    names: list[str] = phase.depends_on or []
+    for name in names:
         if by_id[name].state in (PhaseState.FAILED, PhaseState.SKIPPED):
             return name
     return None

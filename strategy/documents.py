@@ -27,6 +27,7 @@ _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9]{1,40}\.[0-9]{0,40}|\.[0-9]{1,40}|[0-9]{1,40}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?"
 )
+_ESCAPED = re.compile(r"\\\\|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _CONSTANTS: dict[str, bool | None] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -70,9 +71,22 @@ def read_json(text: str) -> Document:
         _refuse("duplicate_key", line, f"the key {error.key!r} stands twice in one object")
     except (ValueError, RecursionError) as error:
         _refuse("json_invalid", 1, str(error)[:200] or "nested too deeply")
-    # A raw tab can't stand inside a JSON string, so turning tabs into spaces moves nothing to another line.
-    lines = read_yaml(text.replace("\t", " ")).lines
-    return Document(whole_numbers(value), lines)
+    return Document(whole_numbers(value), _json_lines(text))
+
+
+def _json_lines(text: str) -> dict[Path, int]:
+    """Return the lines of a valid JSON text, by reading it as the YAML that it nearly is.
+
+    Tabs (never inside a JSON string) and halves of surrogate pairs are what YAML lacks; neither moves a line.
+    What is too deep or too large is refused; where YAML still differs only the whole document has a line.
+    """
+    plain = _ESCAPED.sub(lambda match: match[0] if match[0] == "\\\\" else "x", text.replace("\t", " "))
+    try:
+        return read_yaml(plain).lines
+    except Invalid as error:
+        if error.problems[0]["type"] != "yaml_invalid":
+            raise
+        return {(): 1}
 
 
 def read_yaml(text: str) -> Document:

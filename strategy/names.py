@@ -19,6 +19,8 @@ def glob_problem(glob: str) -> str | None:
         return f"a path glob has 1 to {MAX_GLOB_CHARS} characters"
     if not glob.isprintable():
         return "a path glob holds printable characters only"
+    if glob != glob.strip():
+        return "a path glob does not begin or end with a blank"
     if "\\" in glob:
         return "a path glob has no backslash: folders are parted by '/'"
     if glob.startswith("/"):

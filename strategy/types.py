@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TierSpec:
     """A tier of a plan, as it was asked for."""
 
@@ -16,7 +16,7 @@ class TierSpec:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PhaseSpec:
     """A phase of a plan.
 
@@ -37,7 +37,7 @@ class PhaseSpec:
     depends_on: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Tiers and phases of one run."""
 
@@ -45,7 +45,7 @@ class Plan:
     phases: tuple[PhaseSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunOptions:
     """What a start request may override; None takes the ruleset's value."""
 
@@ -56,7 +56,7 @@ class RunOptions:
     max_duration_minutes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BacklogItem:
     """One open entry of the project's issue backlog; `paths` are the files that its evidence names."""
 
@@ -69,7 +69,7 @@ class BacklogItem:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CompiledStrategy:
     """A strategy: the document, the classified plan (debt_cleanup phases inserted), its bytes and hash.
 

@@ -27,28 +27,24 @@ class Account:
 def service_account() -> Account:
     """Return who runs the servers: ourselves, or as root the user that AUTOPACK_SERVICE_USER names (nobody).
 
-    The variable takes a name, or a bare number that needs no entry in the user database. No user is made.
-    Raises EmbeddedUnavailable for an unknown name and for root.
+    The variable takes a name or a number of the user database: initdb looks it up there. No user is made.
+    Raises EmbeddedUnavailable for an unknown user and for root.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), is_other=False)
-    name = os.environ.get(VARIABLE, DEFAULT_USER)
-    if name.isdigit():
-        uid = gid = int(name)
-    else:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            raise EmbeddedUnavailable(
-                f"PostgreSQL does not run as root, and there is no user {name!r} to drop to: set "
-                f"{VARIABLE} to an unprivileged user or to a free numeric id"
-            ) from None
-        uid, gid = entry.pw_uid, entry.pw_gid
-    if uid == 0 or gid == 0:
+    name = os.environ.get(VARIABLE) or DEFAULT_USER
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        raise EmbeddedUnavailable(
+            f"PostgreSQL does not run as root, and there is no user {name!r} to drop to: set {VARIABLE} to "
+            "an unprivileged user of this machine, or DATABASE_URL and AUTOPACK_REDIS_URL to your servers"
+        ) from None
+    if entry.pw_uid == 0 or entry.pw_gid == 0:
         raise EmbeddedUnavailable(
             f"{VARIABLE} names root: PostgreSQL does not run as root; name another user"
         )
-    return Account(uid, gid, is_other=True)
+    return Account(entry.pw_uid, entry.pw_gid, is_other=True)
 
 
 def run_as(

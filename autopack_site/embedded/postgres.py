@@ -108,7 +108,9 @@ class Postgres(Server):
             argv.append("--no-sync")
         done = run_as(self.account, argv, cwd=self.folders.home, limit_s=_INITDB_LIMIT_S)
         if done.returncode != 0:
-            raise ServiceStartFailed(f"initdb failed: {done.stderr.decode(errors='replace').strip()[-2000:]}")
+            raise ServiceStartFailed(
+                f"PostgreSQL's initdb failed: {done.stderr.decode(errors='replace').strip()[-2000:]}"
+            )
         unfinished.rename(self.folders.data)
 
     def _remove_stale_locks(self) -> None:

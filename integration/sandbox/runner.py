@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import json
+import marshal
+import math
 import os
 import resource
 import selectors
@@ -22,6 +24,7 @@ from integration.sandbox.errors import SandboxMisuse
 from integration.sandbox.spec import Command, Limits, Outcome, Reason, SandboxKind
 
 POLL_S = 0.2
+LOOK_AGAIN_S = 60.0  # after a sandbox didn't work: a host short of something may have it again
 CHUNK_BYTES = 65536
 TAIL_BYTES = 2000
 SHIM_GRACE_S = 15.0  # past the wall limit, or past our word to end; the shim itself gives up killing at 10 s
@@ -81,8 +84,8 @@ def _order(command: Command, *, uid: int | None, kind: SandboxKind) -> dict[str,
         made = bubblewrap.order(command, bwrap=bwrap, uid=uid)
     else:
         made = plain.order(command, uid=uid)
-    # An ordinary user's processes are all counted together, so that limit would hit the wrong ones: inside
-    # bubblewrap the shim sets it in the namespace, without bubblewrap there is none.
+    # An ordinary user's processes are all counted together, so this limit would hit the wrong ones: the shim
+    # sets it, in bubblewrap's namespace or on top of what the user runs already.
     own = limits.processes + made.pop("own_processes") if uid is not None else None
     return {
         **made,
@@ -133,7 +136,7 @@ def _start(order: dict[str, Any], hold: Sequence[int]) -> tuple[subprocess.Popen
             os.close(handle)
     for handle in (output_r, status_r):
         os.set_blocking(handle, False)
-    data = json.dumps(order).encode()
+    data = marshal.dumps(order)
     with contextlib.suppress(BrokenPipeError):
         message = len(data).to_bytes(8, "big") + data
         while message:
@@ -212,8 +215,8 @@ def _run_as(
             os.kill(shim.pid, signal.SIGKILL)
             shim.wait()
     try:
-        report: dict[str, Any] = json.loads(run.report)
-    except ValueError:
+        report: dict[str, Any] = ast.literal_eval(run.report.decode())
+    except (ValueError, SyntaxError):
         report = {"reason": "killed", "detail": "The shim died before it could report"}
     reason: Reason = report["reason"]
     why = report.get("detail", "")
@@ -250,7 +253,7 @@ def probe(kind: SandboxKind, uid: int | None) -> Outcome:
         )
 
 
-_found: dict[tuple[int, bool], Detection] = {}
+_found: dict[tuple[int, bool], tuple[float, Detection]] = {}
 
 
 def _look(uid: int | None) -> Detection:
@@ -266,7 +269,7 @@ def _look(uid: int | None) -> Detection:
 
 
 def detect(uid: int | None = None) -> Detection:
-    """Tell which sandbox `run` will use. Tried once for real and remembered for the process's life.
+    """Tell which sandbox `run` will use. Tried for real; a working one is remembered for the process's life.
 
     Under root give any uid of the attempts' range: the answer doesn't depend on which. Raises SandboxMisuse
     without one.
@@ -274,9 +277,11 @@ def detect(uid: int | None = None) -> Detection:
     if os.geteuid() == 0 and uid is None:
         raise SandboxMisuse("Under root the sandbox is tried with an unprivileged uid")
     key = (os.geteuid(), uid is None)  # a process that has dropped root must look anew
-    if key not in _found:
-        _found[key] = _look(uid)
-    return _found[key]
+    looked_at, found = _found.get(key, (-math.inf, None))
+    if found is None or (found.kind == "none" and time.monotonic() - looked_at > LOOK_AGAIN_S):
+        found = _look(uid)
+        _found[key] = time.monotonic(), found
+    return found
 
 
 def visible_checkout(command: Command, uid: int | None) -> Path:

@@ -22,13 +22,14 @@ class Limits:
     `wall_s` and `cpu_s` are seconds (CPU: of the whole tree, as measured, and of each process, by the
     kernel). `memory_bytes` bounds the private memory of each process in the kernel (RLIMIT_DATA, because
     Java, Go and V8 reserve far more address space than they use) and the tree's as measured four times a
-    second. `tmp_bytes` sizes the /tmp that bubblewrap gives; `output_bytes` ends the command when passed.
+    second. `processes` counts threads too. `tmp_bytes` sizes the /tmp that bubblewrap gives;
+    `output_bytes` ends the command when passed.
     """
 
     wall_s: float = 600.0
     cpu_s: float = 1200.0
     memory_bytes: int = 4096 * MIB
-    processes: int = 256
+    processes: int = 512
     file_size_bytes: int = 512 * MIB
     output_bytes: int = 64 * MIB
     tmp_bytes: int = 1024 * MIB
@@ -48,7 +49,8 @@ class Command:
     under its own path without (`runner.visible_checkout` tells). `argv` is run as it is, by no shell, and
     is visible in the process list: secrets belong into `env`, which is the whole environment but for
     defaults of HOME, PATH, TMPDIR and LANG. `readonly_paths` and `writable_paths` appear under their own
-    paths; one that doesn't exist stops the start.
+    paths. `network` shares the host's network whole, its loopback servers and abstract sockets included:
+    for agents that must reach their provider, never for gates.
     """
 
     argv: tuple[str, ...]

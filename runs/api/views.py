@@ -14,10 +14,11 @@ from autopack_site.kernel.errors import AutopackError, Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import validation_rows
 from runs.api.parsers import BoundedJSONParser
-from runs.errors import PhaseNotFound, RunNotFound
-from runs.models import Phase, Run
+from runs.errors import LeaseNotFound, PhaseNotFound, RunNotFound
+from runs.models import Lease, Phase, Run
 from runs.querysets import PhaseQuerySet, RunQuerySet
 from runs.tokens import Caller
+from strategy.errors import ProjectNotFound
 
 STARTER = "starter"
 ANY_ROLE: tuple[str, ...] = (*Role, STARTER)
@@ -111,4 +112,24 @@ class AgentView(APIView):
         )
         if phase is None:
             raise PhaseNotFound(f"Phase {phase_id} not found")
-        return cast(Phase, phase)
+        return phase
+
+    def require_lease(self, lease_id: str) -> Lease:
+        """Return the lease with its attempt if the caller itself holds or held it; raise LeaseNotFound."""
+        leases = Lease.objects.select_related("attempt", "phase").filter(owner=self.caller.name)
+        if (scope := self.caller.project_scope) is not None:
+            leases = leases.filter(run__project__project_id=scope)
+        lease = leases.filter(pk=lease_id).first()
+        if lease is None:
+            raise LeaseNotFound(f"Lease {lease_id} not found")
+        return lease
+
+    def project_id(self, asked: str | None) -> str | None:
+        """Return the project that a request means: the one named, else the token's own, else None.
+
+        None stands for the default project. Raises ProjectNotFound for another project than the token's.
+        """
+        scope = self.caller.project_scope
+        if asked is not None and scope not in (None, asked):
+            raise ProjectNotFound(f"Project {asked} not found")
+        return asked or scope

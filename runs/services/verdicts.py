@@ -29,7 +29,8 @@ class MergePlan:
 
 
 def _attempt(attempt_id: str) -> Attempt:
-    return Attempt.objects.select_related("phase__tier").get(pk=attempt_id)
+    attempt: Attempt = Attempt.objects.select_related("phase__tier").get(pk=attempt_id)
+    return attempt
 
 
 def _run_id(attempt_id: str) -> str:

@@ -98,7 +98,9 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("machine", "state", "event"), PAIRS)
-def test_every_state_and_event_leads_where_the_specification_says(machine: str, state: str, event: str) -> None:
+def test_every_state_and_event_leads_where_the_specification_says(
+    machine: str, state: str, event: str
+) -> None:
     moves = lifecycle.MACHINES[machine]
     expected = EXPECTED[machine][state].get(event)
     if expected is None:

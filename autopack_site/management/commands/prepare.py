@@ -7,6 +7,8 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from autopack_site.first_start import create_first_accounts
+
 
 class Command(BaseCommand):
     """Safe to repeat. `manage.py up` calls it at each start; a deployment calls it once a release."""
@@ -17,3 +19,6 @@ class Command(BaseCommand):
         """Do it."""
         call_command("migrate", interactive=False, verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
+        accounts = create_first_accounts()
+        if accounts is not None:
+            self.stdout.write("\n".join(accounts.lines()))

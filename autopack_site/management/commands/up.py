@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
 
 from autopack_site import embedded
@@ -31,7 +32,7 @@ class Command(BaseCommand):
     """Embedded services where no URL is set, migrations, then web, workers and beat with labelled logs."""
 
     help = "Start web, workers, beat and (unless DATABASE_URL and AUTOPACK_REDIS_URL are set) their services."
-    requires_system_checks: list[str] = []
+    requires_system_checks = [Tags.security]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """`--guarded` is what the guard starts; people type none."""
@@ -79,7 +80,13 @@ def become_guard() -> NoReturn:
 
 def prepare(environment: dict[str, str]) -> int:
     """Migrate, collect static files and make the first accounts, in a process that sees the services."""
-    return spawn([sys.executable, str(MANAGE), "prepare"], env=environment).wait()
+    process = spawn([sys.executable, str(MANAGE), "prepare"], env=environment)
+    try:
+        return process.wait()
+    except BaseException:  # told to stop meanwhile: it must be gone before its database is
+        process.kill()
+        process.wait()
+        raise
 
 
 def remember_secret_key() -> None:

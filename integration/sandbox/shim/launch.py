@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
-from typing import Any
 
-from integration.sandbox.shim import linux
+from integration.sandbox.shim import linux, tree
 from integration.sandbox.shim.stage import expose, stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OUTPUT = 1
 NOTE, FAILURE = b"+", b"!"  # how a line on the report pipe begins
@@ -17,23 +19,26 @@ OOM_SCORE = "700"  # when the host runs out of memory, the command goes before a
 
 
 def _restore_signals() -> None:
-    for number in range(1, signal.NSIG):
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def limit(number: int, soft: int, hard: int, *, pid: int = 0) -> None:
+    """Lower a limit of pid (0: of this process); one that is lower already stays."""
+    ceiling = resource.prlimit(pid, number)[1]
+    if ceiling != resource.RLIM_INFINITY:  # without CAP_SYS_RESOURCE even root can't raise it
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.prlimit(pid, number, (soft, hard))
 
 
 def _limit(order: dict[str, Any]) -> None:
     for number, soft, hard in order["rlimits"]:
-        ceiling = resource.getrlimit(number)[1]
-        if ceiling != resource.RLIM_INFINITY:  # without CAP_SYS_RESOURCE even root can't raise it
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(number, (soft, hard))
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as handle:
-        handle.write(text)
+        limit(number, soft, hard)
+    if order["uid"] is None and not order["program"]:
+        # The kernel counts all that our user runs; in a fresh user namespace only what runs there.
+        most = order["processes"] + tree.threads_of(os.getuid())
+        limit(resource.RLIMIT_NPROC, most, most)
 
 
 def _leave_network() -> str:
@@ -46,7 +51,7 @@ def _leave_network() -> str:
             linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNET)
             maps = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
             for name, text in maps.items():
-                _write(f"/proc/self/{name}", text)
+                linux.write_file(f"/proc/self/{name}", text)
         linux.raise_loopback()
     except OSError as exc:
         return f"the network is shared with the host ({exc})"
@@ -62,8 +67,7 @@ def _drop(uid: int) -> None:
 def _memory_file(content: bytes) -> int:
     handle = os.memfd_create("data", 0)
     os.set_inheritable(handle, True)
-    with os.fdopen(os.dup(handle), "wb") as writer:
-        writer.write(content)
+    linux.write_quietly(handle, content)
     os.lseek(handle, 0, os.SEEK_SET)
     return handle
 
@@ -86,11 +90,11 @@ def _bubblewrap_argv(order: dict[str, Any], status: int, gate: int) -> tuple[lis
 
 
 def _close_others(kept: list[int]) -> None:
-    keep = {0, 1, 2, *kept}
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
+    low = 3
+    for handle in sorted(kept):
+        os.closerange(low, handle)
+        low = handle + 1
+    os.closerange(low, max(map(int, os.listdir("/proc/self/fd"))) + 1)
 
 
 def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report: int) -> None:
@@ -100,17 +104,16 @@ def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report
         _restore_signals()
         os.setsid()
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            _write("/proc/self/oom_score_adj", OOM_SCORE)
+        linux.write_file("/proc/self/oom_score_adj", OOM_SCORE)
         uid = order["uid"]
         step = "binding the folders"
         if order["stage"]:
             stage(order["stage"])
         if order["expose"]:
-            with contextlib.suppress(
-                PermissionError
-            ):  # root without CAP_SYS_ADMIN: the exec tells what's shut
+            try:
                 expose(order["expose"])
+            except PermissionError as exc:  # a root without CAP_SYS_ADMIN
+                os.write(report, NOTE + f"closed folders stay closed ({exc})\n".encode())
         step = "the network"
         if order["isolate_network"]:
             note = _leave_network()
@@ -121,6 +124,7 @@ def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report
         step = "dropping root"
         if uid is not None:
             _drop(uid)
+        linux.leave_keyring()
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # changing the uid has cleared it
         if os.getppid() != parent:
@@ -141,7 +145,6 @@ def become(order: dict[str, Any], *, parent: int, status: int, gate: int, report
         step = f"starting {argv[0]}"
         os.execvpe(argv[0], argv, order["env"])  # noqa: S606
     except BaseException as exc:  # a fork must never run on into its parent's code
-        with contextlib.suppress(OSError):
-            os.write(report, FAILURE + f"{step}: {exc}".encode(errors="replace")[:2000])
+        linux.write_quietly(report, FAILURE + f"{step}: {exc}".encode(errors="replace")[:2000])
     finally:
         os._exit(127)

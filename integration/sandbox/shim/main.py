@@ -1,23 +1,25 @@
 """The shim: starts one command, watches it and its caller, and leaves nothing alive behind it.
 
 It is a process of its own so that a caller killed with SIGKILL (a Celery child) still takes its command
-along. The order arrives as JSON on descriptor 0, which stays open: its end means that the caller is gone,
-a byte on it that the command must end. The command's output goes to descriptor 1, one JSON report to a third.
+along. The order arrives marshalled on descriptor 0, which stays open: its end means that the caller is gone,
+a byte on it that the command must end. The command's output goes to descriptor 1, one report to a third.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import marshal
 import os
 import resource
 import select
 import signal
 import sys
 import time
-from typing import Any
 
 from integration.sandbox.shim import launch, linux, tree
+
+TYPE_CHECKING = False  # every import here is paid by each command: what isn't needed to run stays out
+if TYPE_CHECKING:
+    from typing import Any
 
 CONTROL = 0
 MEASURE_S = 0.25
@@ -70,7 +72,7 @@ class Shim:
         for line in data.split(b"\n"):
             text = line[1:].decode(errors="replace")
             if line.startswith(launch.NOTE):
-                self.note = text
+                self.note = f"{self.note}; {text}" if self.note else text
             elif line.startswith(launch.FAILURE):
                 self.end("start_failed", text)
 
@@ -80,19 +82,18 @@ class Shim:
         self.json_status += data
         *lines, self.json_status = self.json_status.split(b"\n")
         for line in lines:
-            fields = json.loads(line)
+            fields = _numbers(line)
             if "exit-code" in fields:
                 self.inner_code = fields["exit-code"]
             elif "child-pid" in fields and not self.released:
                 self.released = True
                 if self.order["uid"] is None:  # counted inside the namespace, not over all that the user runs
-                    limit = (self.order["processes"], self.order["processes"])
+                    child, most = fields["child-pid"], self.order["processes"]
                     try:
-                        resource.prlimit(fields["child-pid"], resource.RLIMIT_NPROC, limit)
+                        launch.limit(resource.RLIMIT_NPROC, most, most, pid=child)
                     except (OSError, ValueError) as exc:
                         self.end("start_failed", f"limiting the processes: {exc}")
-                with contextlib.suppress(OSError):
-                    os.write(self.gate_w, b"x")
+                linux.write_quietly(self.gate_w, b"x")
         return bool(data)
 
     def measure(self) -> None:
@@ -108,13 +109,15 @@ class Shim:
 
     def reap(self) -> None:
         """Collect what has died; the command's own end ends the run, whatever it left running."""
-        with contextlib.suppress(ChildProcessError):
-            while True:
+        while True:
+            try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                if pid == self.child:
-                    self.wait_status = status
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.child:
+                self.wait_status = status
 
     def watch(self, wakeup: int) -> None:
         """Wait for the first of: the command's end, a limit, the caller's word, the caller's end."""
@@ -152,9 +155,8 @@ class Shim:
             self.measure()
         clean = tree.kill_all(self.order["uid"], KILL_S)
         self.read_report()
-        with contextlib.suppress(OSError):
-            while self.read_inner():
-                pass
+        while self.read_inner():
+            pass
         reaped = resource.getrusage(resource.RUSAGE_CHILDREN)
         code = number = None
         if not self.reason:
@@ -194,8 +196,19 @@ def _read_order() -> dict[str, Any]:
             data += chunk
         return data
 
-    order: dict[str, Any] = json.loads(exactly(int.from_bytes(exactly(8), "big")))
+    data = exactly(int.from_bytes(exactly(8), "big"))
+    order: dict[str, Any] = marshal.loads(data)  # noqa: S302 - written by our own parent
     return order
+
+
+def _numbers(line: bytes) -> dict[str, int]:
+    """Read one of bubblewrap's status lines: a flat JSON object of numbers."""
+    found = {}
+    for field in line.strip(b"{} \r\n").split(b","):
+        name, _, value = field.partition(b":")
+        if value.strip().isdigit():
+            found[name.strip(b' "').decode()] = int(value)
+    return found
 
 
 def main(status: int) -> None:
@@ -220,7 +233,4 @@ def main(status: int) -> None:
     except BaseException as exc:
         tree.kill_all(order["uid"], KILL_S)
         report = {"reason": "killed", "detail": f"The shim failed: {type(exc).__name__}: {exc}"}
-    with contextlib.suppress(OSError):  # nobody may be left to read it
-        data = json.dumps(report).encode()
-        while data:
-            data = data[os.write(status, data) :]
+    linux.write_quietly(status, repr(report).encode(errors="backslashreplace"))

@@ -46,6 +46,18 @@ def descendants() -> list[int]:
     return found
 
 
+def threads_of(uid: int) -> int:
+    """Return how many threads a user runs on this host, which is what RLIMIT_NPROC is compared with."""
+    count = 0
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid:
+                count += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue
+    return count
+
+
 def usage() -> tuple[float, int]:
     """Return (CPU seconds, private memory in bytes) of the living tree, its reaped children's CPU included.
 

@@ -10,7 +10,6 @@ PORTS = {
     "ledger": "issues.ledger.DatabaseLedger",
     "workspace": "integration.adapters.GitWorkspace",
     "gates": "integration.adapters.CeleryGates",
-    "artefacts": "integration.adapters.FileArtefacts",
 }
 
 # topic -> (task, queue)

@@ -1,0 +1,221 @@
+"""Writes and checks artefacts: read one snapshot, render, write; the same bytes from the same rows, always.
+
+A change of a run leaves an outbox row (`artefacts.write`, run id). `write_run` settles it **before** it reads, under
+the run's row lock, so that a change which commits later enqueues anew, and in the same transaction leaves a second
+row (`{run_id}:writing`), due in a while, that is settled after the last file: a writer killed in between is
+followed by another. One lock file a run orders writers from that first step to the last file, so that an older
+snapshot never overwrites a newer one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from autopack_site.kernel import clock
+from integration.artefacts import names
+from integration.artefacts.documents import phase_document, tier_document
+from integration.artefacts.errors import ArtefactsBusy, UnsafeName
+from integration.artefacts.incident import MAX_TAIL_BYTES, incident_files
+from integration.artefacts.names import Place
+from integration.artefacts.rows import ProjectRows, RunRows, load_project, load_run, snapshot
+from integration.artefacts.summary import run_summary
+from integration.artefacts.text import json_bytes, json_rows_bytes
+from integration.artefacts.writer import FOLDER_MODE, Tree
+from integration.git_errors import GitTimedOut
+from integration.locks import held
+from integration.logs import tail
+from integration.models import GateRun
+from integration.repository import log_path
+from runs import outbox
+from runs.models import Run
+from strategy.models import Project
+
+log = structlog.get_logger(__name__)
+TOPIC = "artefacts.write"
+WRITING_S = 60.0  # after this long without an end a write is taken for lost
+LOCK_WAIT_S = 30.0
+# The folders of a run's folder where nothing but what was rendered may lie.
+OWN_FOLDERS: tuple[Place, ...] = (
+    ("tiers",), ("phases",), ("issues",), (names.INCIDENT,), (names.INCIDENT, "patches"),
+)  # fmt: skip
+
+GateTail = Callable[[GateRun], bytes]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A file that is not what the database says: `missing`, `changed` or `stray`. `path` is below the root."""
+
+    path: str
+    kind: str
+
+
+def stored_gate_tail(gate: GateRun) -> bytes:
+    """Return the end of a gate run's stored log; nothing where it has none."""
+    path = log_path(gate.run_id, f"gate-{gate.pk}")
+    try:
+        return tail(path, MAX_TAIL_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def write_run(run_id: str, *, gate_tail: GateTail = stored_gate_tail) -> list[Place]:
+    """Bring the run's folder and its project's files up to date; return the places that changed.
+
+    Safe to repeat and to race. Raises ArtefactsBusy and ArtefactsUnwritable; the work then stays in the outbox.
+    """
+    try:
+        folder = names.run_folder(run_id)
+    except UnsafeName:
+        outbox.settle(TOPIC, run_id)
+        log.error("artefacts.refused", run_id=run_id)
+        return []
+    tree = Tree(Path(settings.RUNS_DIR))
+    with _locked(run_id):
+        _begin(run_id)
+        with snapshot():
+            rows = load_run(run_id)
+        if rows is None:
+            outbox.settle(TOPIC, _writing(run_id))
+            return []
+        files = _under(folder, render_run(rows, gate_tail))
+        changed = tree.write(files)
+        tree.remove(_strays(tree, folder, files))
+        changed += write_project(rows.project_id)
+        outbox.settle(TOPIC, _writing(run_id))
+    log.debug("artefacts.written", run_id=run_id, files=len(changed))
+    return changed
+
+
+def write_project(project_id: str) -> list[Place]:
+    """Bring the project's backlog and ruleset files up to date; return the places that changed."""
+    with _locked(f"project.{project_id}"):
+        with snapshot():
+            rows = load_project(project_id)
+        return Tree(Path(settings.RUNS_DIR)).write(render_project(rows)) if rows else []
+
+
+def rebuild(run_ids: Sequence[str] | None = None, *, gate_tail: GateTail = stored_gate_tail) -> list[str]:
+    """Write the folders of these runs, or of all runs and projects; return the paths that changed, sorted."""
+    changed: list[Place] = []
+    for run_id in _run_ids(run_ids):
+        changed += write_run(run_id, gate_tail=gate_tail)
+    for project_id in _project_ids(run_ids):
+        changed += write_project(project_id)
+    return sorted({"/".join(place) for place in changed})
+
+
+def check(
+    run_ids: Sequence[str] | None = None, *, gate_tail: GateTail = stored_gate_tail
+) -> list[Difference]:
+    """Compare files with the database byte for byte; return what differs, sorted by path. Writes nothing."""
+    tree = Tree(Path(settings.RUNS_DIR))
+    found: dict[str, str] = {}
+    for run_id in _run_ids(run_ids):
+        with snapshot():
+            rows = load_run(run_id)
+        if rows is not None:
+            folder = names.run_folder(run_id)
+            files = _under(folder, render_run(rows, gate_tail))
+            found |= _differences(tree, files)
+            found |= {"/".join(place): "stray" for place in _strays(tree, folder, files)}
+    for project_id in _project_ids(run_ids):
+        with snapshot():
+            project = load_project(project_id)
+        if project is not None:
+            found |= _differences(tree, render_project(project))
+    return [Difference(path, kind) for path, kind in sorted(found.items())]
+
+
+def render_run(rows: RunRows, gate_tail: GateTail) -> dict[Place, bytes]:
+    """Return every file of a run's folder, by its place in it. Asks the database nothing."""
+    files: dict[Place, bytes] = {
+        names.SUMMARY: run_summary(rows),
+        names.STRATEGY: rows.strategy_text.encode("utf-8"),
+        names.ISSUE_INDEX: json_rows_bytes(rows.issue_index, "issues_by_key"),
+    }
+    for tier in rows.tiers:
+        files[names.tier_file(tier.tier_index, tier.tier_id)] = tier_document(rows, tier)
+    for phase in rows.phases:
+        key = (phase.phase_index, phase.phase_id)
+        files[names.phase_file(*key)] = phase_document(rows, phase)
+        files[names.phase_issues_file(*key)] = json_rows_bytes(rows.issue_files[phase.pk], "issues")
+    if rows.has_failed:
+        last = rows.last_gate
+        files |= incident_files(rows, gate_tail(last) if last else b"")
+    return files
+
+
+def render_project(rows: ProjectRows) -> dict[Place, bytes]:
+    """Return the project's files by their places below the root."""
+    files = {
+        names.backlog_file(rows.project_id, is_default=rows.is_default): json_rows_bytes(
+            rows.backlog, "issues_by_key"
+        )
+    }
+    if rows.ruleset is not None:
+        files[names.ruleset_file(rows.project_id)] = json_bytes(rows.ruleset)
+    return files
+
+
+def _begin(run_id: str) -> None:
+    """Take the work on: nothing that commits after this is covered by it, and a crash doesn't lose it."""
+    with transaction.atomic():
+        # Whoever changes a run holds this lock until the commit: what they enqueued is in the snapshot that follows.
+        Run.objects.select_for_update(no_key=True).filter(pk=run_id).only("pk").first()
+        due = clock.now() + timedelta(seconds=WRITING_S)
+        outbox.enqueue(TOPIC, _writing(run_id), due_at=due, run_id=run_id)
+        outbox.settle(TOPIC, run_id)
+
+
+def _writing(run_id: str) -> str:
+    return f"{run_id}:writing"
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Hold the lock file of a folder. It lies beside the folders, and no id begins with a dot."""
+    locks = Path(settings.RUNS_DIR) / ".locks"
+    locks.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    try:
+        with held(locks / names.checked(name), timeout_s=LOCK_WAIT_S):
+            yield
+    except GitTimedOut as error:
+        raise ArtefactsBusy(error.detail) from error
+
+
+def _under(folder: Place, files: dict[Place, bytes]) -> dict[Place, bytes]:
+    return {folder + place: data for place, data in files.items()}
+
+
+def _strays(tree: Tree, folder: Place, files: dict[Place, bytes]) -> list[Place]:
+    return [stray for own in OWN_FOLDERS for stray in tree.strays(folder + own, files.keys())]
+
+
+def _differences(tree: Tree, files: dict[Place, bytes]) -> dict[str, str]:
+    return {
+        "/".join(place): "changed" if os.path.lexists(tree.root.joinpath(*place)) else "missing"
+        for place in tree.differing(files)
+    }
+
+
+def _run_ids(run_ids: Sequence[str] | None) -> list[str]:
+    if run_ids is not None:
+        return list(run_ids)
+    return list(Run.objects.order_by("created_at", "run_id").values_list("run_id", flat=True))
+
+
+def _project_ids(run_ids: Sequence[str] | None) -> list[str]:
+    projects = Project.objects.order_by("project_id")
+    if run_ids is not None:
+        projects = projects.filter(runs__run_id__in=run_ids).distinct()
+    return list(projects.values_list("project_id", flat=True))

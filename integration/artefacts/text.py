@@ -1,0 +1,133 @@
+"""Bytes out of hostile text: nothing that a plan or an agent wrote can act in the document that shows it.
+
+In Markdown every foreign text stands in a code span or a fenced block, where no heading, link, image or HTML
+exists; the delimiters are longer than any run of backticks inside. Characters that a terminal or a reader's eye
+would obey instead of show (controls, bidirectional overrides, invisible ones) are written as escapes. Every
+text passes the redactor on its way, before it is cut: half a secret would be recognised no more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from integration.redaction import MIN_CHARS, redact, redact_json
+
+MAX_INLINE_CHARS = 300
+MAX_BLOCK_CHARS = 20_000
+
+_UNUSUAL = re.compile(r"[^\x20-\x7e\n\t]")
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_SIMPLE = re.compile(r"[A-Za-z0-9_.:/-]+")
+_SPACES = re.compile(r"[ \t\r\n]+")
+_BACKTICKS = re.compile(r"`+")
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Return a time as API.md writes it: UTC, microseconds, `Z`. None stays None."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def visible(text: str) -> str:
+    """Return text with every character that acts instead of being seen as an escape; lines and tabs stay."""
+    return _UNUSUAL.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def code(value: object, *, limit: int = MAX_INLINE_CHARS) -> str:
+    """Return value as one Markdown code span on one line, fit for a table cell; `-` when it is empty."""
+    text = "" if value is None else str(value)
+    if _SIMPLE.fullmatch(text) and len(text) < MIN_CHARS:
+        return f"`{text}`"  # most cells: names of states, ids, codes
+    plain = _SPACES.sub(" ", redact(text)).strip()
+    if not plain:
+        return "-"
+    shown = visible(plain[:limit]).replace("|", "\\x7c")  # a bar would end the cell, escaped or not
+    if len(plain) > limit:
+        shown += "…"
+    ticks = "`" * (_longest_run(shown) + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{ticks}{pad}{shown}{pad}{ticks}"
+
+
+def block(text: str, *, limit: int = MAX_BLOCK_CHARS) -> str:
+    """Return text as a fenced code block that it can't leave, cut after `limit` characters and saying so."""
+    text = redact(text)
+    left_out = max(len(text) - limit, 0)
+    shown = visible(text[:limit])
+    if not shown.endswith("\n"):
+        shown += "\n"
+    if left_out:
+        shown += f"[... {left_out} characters left out ...]\n"
+    ticks = "`" * max(_longest_run(shown) + 1, 3)
+    return f"{ticks}text\n{shown}{ticks}\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table. Cells are numbers, or text that `code` made or that is our own."""
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(*parts: str) -> bytes:
+    """Return parts as one document, a blank line between them; empty parts fall out."""
+    return ("\n\n".join(part.strip("\n") for part in parts if part) + "\n").encode("utf-8", "replace")
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return value as JSON for people: keys sorted, indented; what can't be seen is written as an escape."""
+    text = json.dumps(redact_json(value), ensure_ascii=False, indent=2, sort_keys=True)
+    return (_UNUSUAL.sub(_json_escape, text) + "\n").encode("utf-8")
+
+
+def json_rows_bytes(value: Mapping[str, Any], rows: str) -> bytes:
+    """Return an object as JSON whose member `rows`, a list or an object, has one line an item.
+
+    For members of many thousands of items: a line each is quick to write and to compare.
+    """
+    shown = redact_json({**value})
+    items = shown[rows]
+    if isinstance(items, dict):
+        lines = [f"    {_dumps(key)}: {_dumps(items[key])}" for key in sorted(items)]
+    else:
+        lines = [f"    {_dumps(item)}" for item in items]
+    opened, closed = "{}" if isinstance(items, dict) else "[]"
+    body = opened + "\n" + ",\n".join(lines) + "\n  " + closed if lines else opened + closed
+    members = [f"  {_dumps(key)}: {body if key == rows else _dumps(shown[key])}" for key in sorted(shown)]
+    text = "{\n" + ",\n".join(members) + "\n}\n"
+    return _UNUSUAL.sub(_json_escape, text).encode("utf-8")
+
+
+def json_line(value: Any) -> bytes:
+    """Return value as one line of JSON, keys sorted."""
+    return (_UNUSUAL.sub(_json_escape, _dumps(redact_json(value))) + "\n").encode("utf-8")
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in _BACKTICKS.findall(text)), default=0)
+
+
+def _is_unseen(char: str) -> bool:
+    return unicodedata.category(char) in _UNSEEN
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match[0]
+    if not _is_unseen(char):
+        return char
+    point = ord(char)
+    if point < 0x100:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    char = match[0]
+    return json.dumps(char)[1:-1] if _is_unseen(char) else char

@@ -1,0 +1,170 @@
+"""Runs: start, show, list, history, branch, cancel."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.db.models import Prefetch
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from autopack_site.kernel.auth import Role
+from runs import ports, services
+from runs.api.paging import page
+from runs.api.schema import answers
+from runs.api.serializers.runs import (
+    BranchOut,
+    CancelIn,
+    EventListIn,
+    EventListOut,
+    EventOut,
+    RunListIn,
+    RunListOut,
+    RunOut,
+    RunRowOut,
+    StartIn,
+)
+from runs.api.views import ANY_ROLE, STARTER, AgentView
+from runs.errors import RunNotFound
+from runs.models import Phase, Run, Tier, Transition
+from runs.plan import plan_from_json
+from runs.querysets import RunQuerySet
+from strategy.types import RunOptions
+
+_TREE = Prefetch(
+    "tiers",
+    Tier.objects.defer("description").prefetch_related(
+        Prefetch("phases", Phase.objects.defer("description", "limits", "scope", "notes", "audit_request"))
+    ),
+)
+
+
+def shown(runs: RunQuerySet, run_id: str) -> dict[str, object]:
+    """Return RunResponse in three queries, whatever the size of the plan; raise RunNotFound."""
+    run = runs.defer("config").prefetch_related(_TREE).filter(pk=run_id).first()
+    if run is None:
+        raise RunNotFound(f"Run {run_id} not found")
+    return cast(dict[str, object], RunOut(run).data)
+
+
+class RunView(AgentView):
+    """`/runs/{run_id}`."""
+
+    allowed_roles = ANY_ROLE
+
+    @extend_schema(responses=answers({200: RunOut}, 404), operation_id="get_run")
+    def get(self, request: Request, run_id: str) -> Response:
+        """Show a run with its tiers and phases."""
+        return Response(shown(self.visible_runs(), run_id))
+
+
+class StartView(RunView):
+    """`/runs/start`. A GET is about a run of that name: the path is both."""
+
+    def needed_roles(self) -> tuple[str, ...]:
+        """Starting needs its own role."""
+        return (STARTER,) if self.request.method == "POST" else ANY_ROLE
+
+    @extend_schema(request=StartIn, responses=answers({201: RunOut}, 400, 404, 413), operation_id="start_run")
+    def post(self, request: Request) -> Response:
+        """Start a run. A plan document of many phases becomes linked runs: the first one is answered."""
+        body = self.body(StartIn)
+        asked = body["run"]
+        project_id = self.project_id(body.get("project_id") or asked.get("project_id"))
+        options = RunOptions(
+            safety_profile=asked.get("safety_profile"),
+            run_scope=asked.get("run_scope"),
+            token_cap=asked.get("token_cap"),
+            max_phases=asked.get("max_phases"),
+            max_duration_minutes=asked.get("max_duration_minutes"),
+        )
+        by, run_id, headers = self.caller.name, asked["run_id"], {}
+        if body.get("plan") is not None:
+            runs = services.start_plan_document(
+                run_id, project_id=project_id, text=body["plan"], options=options, by=by
+            )
+            headers = _links(runs[1:])
+        else:
+            plan = plan_from_json(body["tiers"], body["phases"])
+            services.start_run(run_id, project_id=project_id, plan=plan, options=options, by=by)
+        return Response(shown(self.visible_runs(), run_id), status=201, headers=headers)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, run_id: str = "start") -> Response:
+        """Show the run named `start`, if there is one."""
+        return super().get(request, run_id)
+
+
+def _links(following: list[Run]) -> dict[str, str]:
+    links = ", ".join(f'</runs/{run.run_id}>; rel="next"' for run in following)
+    return {"Link": links} if links else {}
+
+
+class RunListView(AgentView):
+    """`/runs`."""
+
+    allowed_roles = ANY_ROLE
+
+    @extend_schema(parameters=[RunListIn], responses=answers({200: RunListOut}), operation_id="list_runs")
+    def get(self, request: Request) -> Response:
+        """List the runs that the token may see, newest first."""
+        query = self.query(RunListIn)
+        runs = self.visible_runs().defer("config").select_related("project")
+        if "state" in query:
+            runs = runs.filter(state=query["state"])
+        if "project_id" in query:
+            runs = runs.filter(project__project_id=query["project_id"])
+        found, following = page(runs, cursor=query.get("cursor"), limit=query["limit"])
+        return Response({"runs": [RunRowOut(run).data for run in found], "next_cursor": following})
+
+
+class EventsView(AgentView):
+    """`/runs/{run_id}/events`."""
+
+    allowed_roles = ANY_ROLE
+
+    @extend_schema(
+        parameters=[EventListIn], responses=answers({200: EventListOut}, 404), operation_id="list_events"
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """List a run's transitions and observations, oldest first."""
+        query = self.query(EventListIn)
+        self.require_run(run_id)
+        rows = Transition.objects.filter(run_id=run_id, id__gt=query["after"]).order_by("id")
+        found = list(rows[: query["limit"] + 1])
+        events = found[: query["limit"]]
+        return Response(
+            {
+                "run_id": run_id,
+                "events": [EventOut(event).data for event in events],
+                "next_after": events[-1].pk if events else query["after"],
+                "has_more": len(found) > len(events),
+            }
+        )
+
+
+class IntegrationStatusView(AgentView):
+    """`/runs/{run_id}/integration_status`."""
+
+    allowed_roles = ANY_ROLE
+
+    @extend_schema(responses=answers({200: BranchOut}, 404), operation_id="integration_status")
+    def get(self, request: Request, run_id: str) -> Response:
+        """Show the run's branch as git has it."""
+        self.require_run(run_id)
+        return Response(ports.workspace().branch_status(run_id))
+
+
+class CancelView(AgentView):
+    """`/runs/{run_id}/cancel`."""
+
+    allowed_roles = (Role.OPERATOR,)
+
+    @extend_schema(request=CancelIn, responses=answers({200: RunOut}, 404, 409), operation_id="cancel_run")
+    def post(self, request: Request, run_id: str) -> Response:
+        """End the run as DONE_CANCELLED."""
+        body = self.body(CancelIn)
+        self.require_run(run_id)
+        services.cancel_run(run_id, by=self.caller.name, why=body["why"] or "")
+        return Response(shown(self.visible_runs(), run_id))

@@ -1,0 +1,44 @@
+"""What the OpenAPI document says beyond what the views show: the token, and the problem documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import OpenApiResponse
+
+from runs.api.serializers.common import ProblemOut
+
+_WORDS = {
+    400: "Refused as it stands",
+    401: "No valid token",
+    403: "The token's roles do not allow it",
+    404: "Not there, or not for this token",
+    409: "The present state does not allow it",
+    413: "The body is too large",
+    415: "Not JSON",
+    422: "Not valid; `detail` is a list of `{type, loc, msg}`",
+    503: "Not ready",
+}
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """`Authorization: Bearer TOKEN`."""
+
+    target_class = "runs.api.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Return the scheme as OpenAPI writes it."""
+        return {"type": "http", "scheme": "bearer"}
+
+
+def answers(ok: dict[int, Any], *problems: int) -> dict[Any, Any]:
+    """Return a view's `responses`: the good ones, then problem+json for each other status.
+
+    Every route behind a token may answer 401, 403 and 422.
+    """
+    found: dict[Any, Any] = dict(ok)
+    for status in sorted({401, 403, 422, *problems}):
+        found[status, "application/problem+json"] = OpenApiResponse(ProblemOut, _WORDS[status])
+    return found

@@ -1,0 +1,89 @@
+"""Shapes that several routes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from runs import budgets
+from runs.api.fields import Count, Number, TextList, Word
+from runs.api.fields import Text as TextField
+from runs.models import Attempt
+from runs.ports import IssueReport
+
+SEVERITIES = ("minor", "major")
+_PARTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+class ProblemOut(serializers.Serializer[Any]):
+    """An error (RFC 9457). `detail` is a string; for 422 a list of `{type, loc, msg}`."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.JSONField()
+    code = serializers.CharField()
+    correlation_id = serializers.CharField(allow_null=True)
+
+
+class UsageIn(serializers.Serializer[Any]):
+    """What an agent used: `tokens`, or its parts; the model and the cost are kept for people."""
+
+    tokens = Count(required=False, allow_null=True)
+    input_tokens = Count(required=False, allow_null=True)
+    output_tokens = Count(required=False, allow_null=True)
+    cache_creation_input_tokens = Count(required=False, allow_null=True)
+    cache_read_input_tokens = Count(required=False, allow_null=True)
+    model = TextField(required=False, allow_null=True, max_length=256)
+    cost_usd = Number(required=False, allow_null=True, min_value=0, max_value=1e9)
+
+
+class SuggestedIssueIn(serializers.Serializer[Any]):
+    """One problem that a builder saw."""
+
+    default_source = "cursor_self_doubt"
+
+    issue_key = Word(max_length=256)
+    severity = serializers.ChoiceField(choices=SEVERITIES)
+    source = Word(max_length=64, required=False)  # type: ignore[assignment]  # the contract's name
+    category = Word(max_length=128)
+    evidence_refs = TextList(allow_null=True)
+    description = TextField(required=False, allow_null=True, default="", max_length=20_000)
+
+    def to_internal_value(self, data: Any) -> IssueReport:
+        """Return the report that the ledger takes."""
+        value = super().to_internal_value(data)
+        return IssueReport(
+            issue_key=value["issue_key"],
+            severity=value["severity"],
+            source=value.get("source") or self.default_source,
+            category=value["category"],
+            evidence_refs=tuple(value["evidence_refs"] or ()),
+            description=value["description"] or "",
+        )
+
+
+class FoundIssueIn(SuggestedIssueIn):
+    """One problem that an auditor found."""
+
+    default_source = "auditor"
+
+
+def usage_of(body: dict[str, Any]) -> budgets.Usage:
+    """Return the usage that a result reports.
+
+    `usage` wins over `tokens_used`. A 0 that was sent is a reported 0; nothing sent is unknown, never 0.
+    """
+    given = {key: value for key, value in (body.get("usage") or {}).items() if value is not None}
+    parts = [given[name] for name in _PARTS if name in given]
+    tokens: int | None
+    if "tokens" in given:
+        tokens = given["tokens"]
+    elif parts:
+        tokens = sum(parts)
+    else:
+        tokens = body.get("tokens_used")
+    if tokens is None:
+        return budgets.Usage(None, Attempt.UsageSource.UNKNOWN, given)
+    return budgets.Usage(tokens, Attempt.UsageSource.REPORTED, given)

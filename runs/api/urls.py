@@ -1,0 +1,29 @@
+"""Routes of runs. Paths are the contract's: no prefix, no trailing slash."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from runs.api import claims, results, runs, system
+
+_PHASE = "runs/<str:run_id>/phases/<str:phase_id>"
+
+urlpatterns = [
+    path("", system.RootView.as_view()),
+    path("health", system.HealthView.as_view()),
+    path("ready", system.ReadyView.as_view()),
+    path("openapi.json", system.OpenApiView.as_view()),
+    path("claim", claims.ClaimAnyView.as_view()),
+    path("leases/<str:lease_id>/heartbeat", claims.HeartbeatView.as_view()),
+    path("leases/<str:lease_id>/release", claims.ReleaseView.as_view()),
+    path("runs", runs.RunListView.as_view()),
+    path("runs/start", runs.StartView.as_view()),
+    path("runs/<str:run_id>", runs.RunView.as_view()),
+    path("runs/<str:run_id>/events", runs.EventsView.as_view()),
+    path("runs/<str:run_id>/integration_status", runs.IntegrationStatusView.as_view()),
+    path("runs/<str:run_id>/cancel", runs.CancelView.as_view()),
+    path("runs/<str:run_id>/claim", claims.ClaimView.as_view()),
+    path(f"{_PHASE}/builder_result", results.BuilderResultView.as_view()),
+    path(f"{_PHASE}/auditor_request", results.AuditorRequestView.as_view()),
+    path(f"{_PHASE}/auditor_result", results.AuditorResultView.as_view()),
+]

@@ -1,0 +1,140 @@
+"""Long polls for work: a cheap look at short intervals, and a cap on how many may look at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+
+from autopack_site.kernel.errors import NotFound
+from runs import services
+from runs.errors import LeaseHeld, LostRace, PhaseNotReady, RunEnded
+from runs.lifecycle import LIVE_RUN_STATES, AttemptState
+from runs.models import Attempt, Phase, Run
+from runs.services import Claim
+
+INTERVAL_S = 0.25
+RUNS_A_LOOK = 20
+
+
+class WaitersFull(Exception):
+    """As many agents wait in this process as may; the caller comes back later."""
+
+
+class _Waiters:
+    """Counts the waiters of this process, each of which holds one of its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place while the block runs; raise WaitersFull."""
+        with self._lock:
+            if self.count >= settings.MAX_WAITERS:
+                raise WaitersFull
+            self.count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.count -= 1
+
+
+waiters = _Waiters()
+
+
+def claim_in_run(
+    run_id: str,
+    *,
+    agent: str,
+    kind: str,
+    phase_id: str | None = None,
+    categories: list[str] | None = None,
+    ttl_s: float | None = None,
+    wait_s: float = 0.0,
+) -> Claim | None:
+    """Claim in one run as `services.claim_phase` does, waiting up to wait_s seconds for something to claim.
+
+    Raises what claim_phase raises, and WaitersFull. A run that ends while it is waited for is no error.
+    """
+
+    def attempt() -> Claim | None:
+        return services.claim_phase(
+            run_id, agent=agent, kind=kind, phase_id=phase_id, categories=categories, ttl_s=ttl_s
+        )
+
+    claim = attempt()
+    if claim is not None or wait_s <= 0:
+        return claim
+    run = Run.objects.filter(pk=run_id)
+    return _wait(
+        wait_s,
+        look=lambda: attempt() if with_work(run, kind, categories).exists() else None,
+        is_over=lambda: not run.active().exists(),
+    )
+
+
+def claim_anywhere(
+    project_id: str | None,
+    *,
+    agent: str,
+    kind: str,
+    categories: list[str] | None = None,
+    ttl_s: float | None = None,
+    wait_s: float = 0.0,
+) -> Claim | None:
+    """Claim in the oldest run of the project (of every project for None) that has something to claim.
+
+    Raises WaitersFull.
+    """
+    runs = Run.objects.all() if project_id is None else Run.objects.filter(project__project_id=project_id)
+
+    def look() -> Claim | None:
+        found = with_work(runs, kind, categories).order_by("created_at", "run_id")
+        for run_id in list(found.values_list("run_id", flat=True)[:RUNS_A_LOOK]):
+            try:
+                claim = services.claim_phase(
+                    run_id, agent=agent, kind=kind, categories=categories, ttl_s=ttl_s
+                )
+            except (LeaseHeld, LostRace, NotFound, PhaseNotReady, RunEnded):
+                continue  # another agent was first
+            if claim is not None:
+                return claim
+        return None
+
+    claim = look()
+    if claim is not None or wait_s <= 0:
+        return claim
+    return _wait(wait_s, look=look, is_over=lambda: False)
+
+
+def with_work(runs: QuerySet[Run], kind: str, categories: list[str] | None) -> QuerySet[Run]:
+    """Return those live runs that have a phase to build, or an audit to do, of one of the categories."""
+    phases = Phase.objects.filter(run=OuterRef("pk"))
+    if categories:
+        phases = phases.filter(task_category__in=categories)
+    if kind == "build":
+        work = Exists(phases.claimable())
+    else:
+        wanted = Attempt.objects.audits().filter(run=OuterRef("pk"), state=AttemptState.WANTED)
+        if categories:
+            wanted = wanted.filter(phase__task_category__in=categories)
+        work = Exists(wanted)
+    return runs.filter(work, state__in=LIVE_RUN_STATES)
+
+
+def _wait(wait_s: float, *, look: Callable[[], Claim | None], is_over: Callable[[], bool]) -> Claim | None:
+    deadline = time.monotonic() + wait_s
+    with waiters.place():
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(INTERVAL_S, left))
+            claim = look()
+            if claim is not None or is_over():
+                return claim
+    return None

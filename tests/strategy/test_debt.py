@@ -1,0 +1,103 @@
+"""debt_cleanup phases: when, how many, over which paths."""
+
+from __future__ import annotations
+
+import pytest
+
+from strategy.debt import usable_paths
+from tests.strategy.builders import aged, compiled, phase
+
+LIMIT = 5
+
+
+def cleanup(result):
+    return [spec for spec in result.plan.phases if spec.task_category == "debt_cleanup"]
+
+
+def many(count: int, **fields) -> tuple:
+    return tuple(aged(f"k{number:02}", f"src/{number:02}.py", **fields) for number in range(count))
+
+
+def test_aged_issues_within_the_limit_insert_nothing() -> None:
+    assert cleanup(compiled(phase("a"), backlog=many(LIMIT))) == []
+    assert len(cleanup(compiled(phase("a"), backlog=many(LIMIT + 1)))) == 5
+
+
+def test_the_phases_are_medium_bounded_audited_and_in_a_last_tier_of_their_own() -> None:
+    result = compiled(phase("a", index=7), backlog=many(6))
+    spec = cleanup(result)[0]
+    assert (spec.phase_id, spec.tier_id, spec.phase_index) == ("debt-cleanup-1", "debt-cleanup", 8)
+    assert (spec.complexity, spec.scope, spec.depends_on) == ("medium", ("src/00.py",), ())
+    assert result.plan.tiers[-1].tier_id == "debt-cleanup"
+    found = result.document["phase_strategies"]["debt-cleanup-1"]
+    assert (found["incident_token_cap"], found["requires_audit"]) == (400_000, True)
+    assert result.document["run_max_minor_issues_total"] == 3 * 6
+
+
+def test_issues_with_overlapping_paths_share_a_phase() -> None:
+    backlog = (
+        aged("a", "src"), aged("b", "src/x.py"), aged("c", "src/deep/y.py", "lib/z.py"),
+        aged("d", "lib/z.py"), aged("e", "docs/a.md"), aged("f", "srcs/x.py"),
+    )  # fmt: skip
+    scopes = [spec.scope for spec in cleanup(compiled(phase("a"), backlog=backlog))]
+    assert scopes == [("lib/z.py", "src", "src/deep/y.py", "src/x.py"), ("docs/a.md",), ("srcs/x.py",)]
+
+
+def test_the_run_keeps_its_phase_cap_and_says_what_waits() -> None:
+    result = compiled(phase("a"), backlog=many(9), max_phases=3)
+    assert len(cleanup(result)) == 2
+    assert [row["code"] for row in result.document["advice"]] == ["debt-left"]
+    assert cleanup(compiled(phase("a"), backlog=many(9), max_phases=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_aged"),
+    [
+        ({"age_in_runs": 2}, False),
+        ({"age_in_runs": 3}, True),
+        ({"age_in_runs": 0, "age_in_tiers": 1}, False),
+        ({"age_in_runs": 0, "age_in_tiers": 2}, True),
+        ({"age_in_runs": 0, "status": "needs_cleanup"}, True),
+        ({"age_in_runs": 9, "status": "resolved"}, False),
+        ({"age_in_runs": 9, "status": "reopened"}, True),
+    ],
+)
+def test_an_issue_is_aged_from_its_threshold_on(fields: dict, is_aged: bool) -> None:
+    assert bool(cleanup(compiled(phase("a"), backlog=many(6, **fields)))) is is_aged
+
+
+def test_safety_critical_ages_sooner() -> None:
+    backlog = many(6, age_in_runs=2)
+    assert cleanup(compiled(phase("a"), backlog=backlog)) == []
+    assert len(cleanup(compiled(phase("a"), backlog=backlog, safety_profile="safety_critical"))) == 5
+
+
+def test_risky_issues_are_never_cleaned_up_without_audit_and_strict_gate() -> None:
+    ruleset = {"category_defaults": {"debt_cleanup": {"auto_apply": True}}}
+    harmless = compiled(phase("a"), backlog=many(6), ruleset=ruleset).document["phase_strategies"]
+    risky = compiled(phase("a"), backlog=many(6, category="security_auth"), ruleset=ruleset).document
+    assert harmless["debt-cleanup-1"]["auto_apply"] is True
+    found = risky["phase_strategies"]["debt-cleanup-1"]
+    assert (found["auto_apply"], found["ci_profile"], found["high_risk"]) == (False, "strict", True)
+
+
+def test_evidence_can_not_widen_a_scope() -> None:
+    hostile = ("/etc/passwd", "../x", "a/../../x", "**", "src/*.py", ".git/config", "a/.GIT/x", "",
+               "a//b", "C:\\x", "x\ny", "a/./b", "y" * 600)  # fmt: skip
+    assert usable_paths(aged("k", *hostile, "src/good.py", "pages/[id].tsx")) == (
+        "pages/[id].tsx",
+        "src/good.py",
+    )
+
+
+def test_issues_without_a_usable_path_are_named_in_the_advice_and_not_scheduled() -> None:
+    result = compiled(phase("a"), backlog=tuple(aged(f"k{number}", "**") for number in range(6)))
+    assert cleanup(result) == []
+    assert [row["code"] for row in result.document["advice"]] == ["debt-without-paths"]
+
+
+def test_ids_of_the_plan_are_not_taken_twice() -> None:
+    result = compiled(phase("debt-cleanup-1", "debt-cleanup"), backlog=many(6))
+    ids = [spec.phase_id for spec in result.plan.phases]
+    assert len(set(ids)) == len(ids) == 6
+    assert result.plan.tiers[-1].tier_id == "debt-cleanup.2"
