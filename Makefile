@@ -17,7 +17,7 @@ setup: ## make .venv and install the locked requirements (skipped while the lock
 	@PYTHON='$(PYTHON)' sh scripts/setup.sh
 
 demo: setup ## run a real plan over a real library and show how it goes
-	$(PY) manage.py services -- $(PY) manage.py demo
+	$(PY) manage.py demo
 
 up: setup ## start everything in the foreground; Ctrl-C stops it
 	$(PY) manage.py up

@@ -16,9 +16,9 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from strategy.config import ProjectConfig
 
 from autopack_site.embedded.accounts import Account, run_as
+from strategy.config import ProjectConfig
 from strategy.models import Project
 
 MINIMUM_GIT = (2, 39)
@@ -88,7 +88,7 @@ def sandbox() -> Iterator[Finding]:
         )  # fmt: skip
         return
     as_root = os.geteuid() == 0
-    number = int(settings.SANDBOX_USER) if as_root else os.geteuid()
+    number = settings.SANDBOX_UID_BASE if as_root else os.geteuid()
     argv = [
         program, "--unshare-all", "--unshare-user", "--disable-userns", "--new-session", "--die-with-parent",
         "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "/bin/true",

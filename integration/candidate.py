@@ -66,37 +66,13 @@ def build_candidate(
     base, GitTimedOut. Then no commit, ref, file or object is left.
     """
     parsed = judge(patch, rules)
-    try:
-        return _build(mirror, parsed, base, rules, (author, committer), message, trailers, timestamp, False)
-    except _StrangerIndex:  # a remembered index is never trusted to be right, only to be quick
-        mirror.indexes.forget(base)
-        return _build(mirror, parsed, base, rules, (author, committer), message, trailers, timestamp, True)
-
-
-class _StrangerIndex(Exception):
-    """The result changes files of which the patch says nothing."""
-
-
-def _build(
-    mirror: Mirror,
-    parsed: ParsedPatch,
-    base: str,
-    rules: PatchRules,
-    people: tuple[Identity, Identity],
-    message: str,
-    trailers: Sequence[tuple[str, str]],
-    timestamp: datetime,
-    is_second: bool,
-) -> Candidate:
     with mirror.quarantine() as aside:
         mirror.read_index(base, aside)
         _apply(aside, parsed)
         tree = git.run("write-tree", place=aside.place).text
         changes = tree_changes(aside, base, tree)
         if not {change.path for change in changes} <= set(parsed.paths):
-            if is_second:
-                raise PatchInvalid("Git reads the patch otherwise than it is written")
-            raise _StrangerIndex
+            raise PatchInvalid("Git reads the patch otherwise than it is written")
         judge_tree_changes(changes, rules)
         trees = check_objects(aside, max_object_bytes=MAX_OBJECT_BYTES)
         added = [change.path for change in changes if change.old_mode == NO_FILE]
@@ -107,8 +83,8 @@ def _build(
             commit_bytes(
                 tree=tree,
                 parents=(base,),
-                author=people[0],
-                committer=people[1],
+                author=author,
+                committer=committer,
                 at=timestamp,
                 message=message,
                 trailers=trailers,

@@ -83,7 +83,10 @@ def collect(
         mirror.read_index(base, aside)
         tracked = _listing(aside)
         ignores = _Ignores(aside, tracked, artefacts)
-        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise UnsupportedFile(f"The checkout can't be opened: {error.strerror}") from error
         try:
             walk = _Walk(aside, root, tracked, ignores, limits)
             walk.run()

@@ -1,11 +1,12 @@
 """Git indexes of commits, remembered: reading a large tree anew for each patch would cost a process.
 
-A remembered index is only a quick start. What the patch changed is compared with what the patch says, so one
-that was torn by a crash of the machine can't let a wrong tree through (`candidate.build_candidate`).
+Git itself does not check an index's own checksum when it reads one, so it is checked here: a file that a
+crash of the machine has torn is forgotten, not used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,11 @@ class Indexes:
         try:
             os.link(self.folder / commit, target)
         except FileNotFoundError:
+            return False
+        content = target.read_bytes()
+        if hashlib.sha1(content[:-20], usedforsecurity=False).digest() != content[-20:]:
+            target.unlink()
+            self.forget(commit)
             return False
         with suppress(FileNotFoundError):
             os.utime(self.folder / commit)

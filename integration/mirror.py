@@ -43,6 +43,7 @@ _CONFIG = """\
 [transfer]
 \tfsckObjects = true
 """
+_NO_WAIT = ("core.filesRefLockTimeout=0", "core.packedRefsTimeout=0")
 # Harmless warts of old histories that servers accepted for years; all else that fsck calls an error is one.
 _OLD_WARTS = tuple(
     f"fetch.fsck.{name}=ignore"
@@ -253,9 +254,15 @@ class Mirror:
         # Every writer of refs holds this lock, and git inherits it: so a `.lock` file found while holding it
         # was left by a process that is gone, and may be removed.
         with held(self.path / "autopack" / "refs.lock", timeout_s=60) as lock:
-            done = git.run(*args, place=self.place, ok=(0, 1, 128), timeout_s=60, pass_fds=(lock,))
+
+            def write() -> Completed:
+                return git.run(
+                    *args, place=self.place, ok=(0, 1, 128), config=_NO_WAIT, timeout_s=60, pass_fds=(lock,)
+                )
+
+            done = write()
             if done.status and "File exists" in done.stderr and self._drop_stale_locks(ref):
-                done = git.run(*args, place=self.place, ok=(0, 1, 128), timeout_s=60, pass_fds=(lock,))
+                done = write()
             if not done.status:
                 return
             current = self.read_ref(ref)

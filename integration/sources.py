@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +27,20 @@ _URL = re.compile(r"(https|ssh)://(?:[A-Za-z0-9._~%+-]+(?::[^@/\s]*)?@)?[A-Za-z0
 #: What a serving process on this machine may not do, whatever the repository's own configuration says.
 _SERVING: tuple[str, ...] = (
     *(value for value in HARDENING if not value.startswith("safe.")),
+    "core.filesRefLockTimeout=5000",  # the user may be at work there
+    "core.packedRefsTimeout=5000",
     "receive.denyCurrentBranch=refuse",
     "receive.denyNonFastForwards=true",
     "receive.denyDeletes=true",
     "receive.autogc=false",
     "receive.updateServerInfo=false",
-    "receive.procReceiveRefs=",
     "uploadpack.allowAnySHA1InWant=false",
 )
 
 _AS_OWNER = (
     "import os,sys;"
     "os.setgroups([]);os.setgid(int(sys.argv[2]));os.setuid(int(sys.argv[1]));"
-    "os.execvp(sys.argv[3],sys.argv[3:])"
+    "os.execv(sys.argv[3],sys.argv[3:])"
 )
 
 
@@ -82,7 +84,11 @@ class Source:
         """Return the option that hardens a local `upload-pack` or `receive-pack`; none for a server."""
         if self.local is None:
             return ()
-        argv = ["env", "-i", *(f"{key}={value}" for key, value in environment(None).items()), "git"]
+        env = environment(None)
+        if service == "upload-pack":
+            env["GIT_PROTOCOL"] = "version=2"  # only this version tells which refs are aliases of others
+        clean = shutil.which("env") or "/usr/bin/env"
+        argv = [clean, "-i", *(f"{key}={value}" for key, value in env.items()), "git"]
         for value in _SERVING:
             argv += ("-c", value)
         argv.append(service)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopack_site.kernel.errors import AutopackError, Conflict, Invalid, NotFound
+from autopack_site.kernel.errors import AutopackError, Conflict, NotFound
 
 
 class RunExists(AutopackError):
@@ -89,8 +89,8 @@ class NoAudit(Conflict):
     title = "No audit is open for this phase"
 
 
-class TooManyPhases(Invalid):
-    """A JSON start holds more phases than one run may."""
+class NoBuild(Conflict):
+    """The lease is not one to build under."""
 
-    code = "too-many-phases"
-    title = "Too many phases for one run"
+    code = "no-build"
+    title = "This lease is not for a build"

@@ -8,14 +8,15 @@ finite floats and integers that a double holds exactly (up to 2**53) have a form
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 from strategy.errors import NotCanonical
 
 MAX_SAFE_INTEGER = 2**53
+_CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -70,9 +71,11 @@ def _shortest(value: float) -> tuple[str, int]:
 
 
 def _write(value: Any, parts: list[str]) -> None:
-    if value is None or isinstance(value, (bool, str)):
+    if isinstance(value, str):
         # json escapes exactly what RFC 8785 does: quote, backslash, controls (the short forms where they are)
-        parts.append(json.dumps(value, ensure_ascii=False))
+        parts.append(encode_basestring(value))
+    elif value is None or isinstance(value, bool):
+        parts.append(_CONSTANTS[value])
     elif isinstance(value, (int, float)):
         parts.append(number(value))
     elif isinstance(value, Mapping):
@@ -92,6 +95,6 @@ def _write_object(value: Mapping[Any, Any], parts: list[str]) -> None:
         raise NotCanonical("object keys must be strings")
     keys.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
     for index, key in enumerate(keys):
-        parts.append(("," if index else "{") + json.dumps(key, ensure_ascii=False) + ":")
+        parts.append(("," if index else "{") + encode_basestring(key) + ":")
         _write(value[key], parts)
     parts.append("}" if keys else "{}")

@@ -183,4 +183,4 @@ def classify_mode(phase: PhaseSpec, category: str, complexity: str) -> tuple[str
 
 
 def _is_glob(path: str) -> bool:
-    return path.endswith("/") or bool(set(path) & set("*?["))
+    return path.endswith("/") or bool(set(path) & set("*?"))

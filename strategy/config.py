@@ -6,8 +6,11 @@ managed repository, a plan or a request.
 
 from __future__ import annotations
 
+import copy
+import json
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from strategy.canonical import canonical_bytes, sha256_hex
@@ -139,7 +142,7 @@ class ProjectConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that `from_json` reads back to an equal value."""
-        return self.document
+        return copy.deepcopy(self.document)
 
     @property
     def sha256(self) -> str:
@@ -149,7 +152,16 @@ class ProjectConfig:
     @classmethod
     def from_json(cls, value: Any) -> ProjectConfig:
         """Return the configuration in a JSON document. Raises Invalid with rows `{type, loc, msg}`."""
-        return _config(Document(whole_numbers(value)))
+        try:
+            return _from_json_text(json.dumps(value, sort_keys=True, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):  # no JSON: the schema says what is wrong with it
+            return _config(Document(whole_numbers(value)))
+
+
+@lru_cache(maxsize=64)
+def _from_json_text(text: str) -> ProjectConfig:
+    """Return the configuration; remembered, as every step of a run reads it from its row."""
+    return _config(Document(whole_numbers(json.loads(text))))
 
 
 def load_config(text: str) -> ProjectConfig:

@@ -99,7 +99,7 @@ def _is_usable(path: str) -> bool:
     return (
         0 < len(path) <= _MAX_PATH_CHARS
         and path.isprintable()
-        and not set(path) & set("*?[]\\:")
+        and not set(path) & set("*?\\:")
         and all(part not in ("", ".", "..") and part.lower() != ".git" for part in parts)
     )
 

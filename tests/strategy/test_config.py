@@ -111,6 +111,21 @@ def test_json_round_trip_keeps_value_and_hash() -> None:
     assert again.sha256 == config.sha256 != load_config("").sha256
 
 
+def test_a_caller_that_changes_the_json_does_not_change_the_configuration() -> None:
+    written = load_config(WHOLE).to_json()
+    config = ProjectConfig.from_json(written)
+    config.to_json()["default_branch"] = "elsewhere"
+    written["default_branch"] = "elsewhere"
+    assert config.to_json()["default_branch"] == "trunk"
+    assert ProjectConfig.from_json(written).default_branch == "elsewhere"
+
+
+@pytest.mark.parametrize("value", [[], "x", {"default_branch": object()}, {"scopes": float("nan")}, {1: 2}])
+def test_what_is_no_configuration_is_refused(value: object) -> None:
+    with pytest.raises(Invalid):
+        ProjectConfig.from_json(value)
+
+
 def test_an_agent_that_names_the_category_comes_before_one_that_takes_all() -> None:
     config = load_config(WHOLE)
     assert [agent.name for agent in config.builders_for("schema_contract_change")] == ["claude", "anyone"]

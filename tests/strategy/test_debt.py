@@ -84,7 +84,10 @@ def test_risky_issues_are_never_cleaned_up_without_audit_and_strict_gate() -> No
 def test_evidence_can_not_widen_a_scope() -> None:
     hostile = ("/etc/passwd", "../x", "a/../../x", "**", "src/*.py", ".git/config", "a/.GIT/x", "",
                "a//b", "C:\\x", "x\ny", "a/./b", "y" * 600)  # fmt: skip
-    assert usable_paths(aged("k", *hostile, "src/good.py")) == ("src/good.py",)
+    assert usable_paths(aged("k", *hostile, "src/good.py", "pages/[id].tsx")) == (
+        "pages/[id].tsx",
+        "src/good.py",
+    )
 
 
 def test_issues_without_a_usable_path_are_named_in_the_advice_and_not_scheduled() -> None:

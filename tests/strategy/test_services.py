@@ -167,6 +167,13 @@ def test_a_strategy_is_frozen_with_its_bytes_hash_and_ruleset() -> None:
     assert stored.ruleset == project.ruleset
 
 
+def test_a_strategy_compiled_from_the_stored_row_has_the_same_hash() -> None:
+    project = add()
+    stored = services.project_for("shop")
+    assert compile_one(stored).sha256 == compile_one(project).sha256
+    assert services.freeze("r1", stored, compile_one(stored)).ruleset == in_force(project)
+
+
 def test_freezing_again_is_the_same_row_and_other_content_a_conflict() -> None:
     project = add()
     first = services.freeze("r1", project, compile_one(project))

@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import AbstractContextManager
 from typing import Any
 
 from django.conf import settings
@@ -44,16 +43,12 @@ class Command(BaseCommand):
             del command[0]
         if not command and not options["remove"]:
             raise CommandError("Say what to run: manage.py services -- COMMAND [ARGUMENT...]")
-        pair: AbstractContextManager[embedded.Services]
-        if options["private"]:
-            pair = embedded.private(settings.STATE_DIR)
-        else:
-            pair = embedded.shared(settings.STATE_DIR)
+        run_pair = embedded.private if options["private"] else embedded.shared
         try:
             if options["remove"]:
                 embedded.discard(settings.STATE_DIR)
                 return
-            with pair as services:
+            with run_pair(settings.STATE_DIR) as services:
                 status = run(command, {**os.environ, **services.environment()})
         except AutopackError as error:
             raise CommandError(error.detail) from error

@@ -80,7 +80,13 @@ def become_guard() -> NoReturn:
 
 def prepare(environment: dict[str, str]) -> int:
     """Migrate, collect static files and make the first accounts, in a process that sees the services."""
-    return spawn([sys.executable, str(MANAGE), "prepare"], env=environment).wait()
+    process = spawn([sys.executable, str(MANAGE), "prepare"], env=environment)
+    try:
+        return process.wait()
+    except BaseException:  # told to stop meanwhile: it must be gone before its database is
+        process.kill()
+        process.wait()
+        raise
 
 
 def remember_secret_key() -> None:

@@ -36,9 +36,11 @@ MODE_ONLY = b"diff --git a/run.sh b/run.sh\nold mode 100644\nnew mode %s\n"
 
 def quoted(name: bytes, mode: bytes = b"100644") -> bytes:
     """Return a patch that adds a file whose name is given in C quotes."""
-    return (
-        b'diff --git "a/%s" "b/%s"\nnew file mode %s\n--- /dev/null\n+++ "b/%s"\n@@ -0,0 +1 @@\n+x\n'
-        % (name, name, mode, name)
+    return b'diff --git "a/%s" "b/%s"\nnew file mode %s\n--- /dev/null\n+++ "b/%s"\n@@ -0,0 +1 @@\n+x\n' % (
+        name,
+        name,
+        mode,
+        name,
     )
 
 
@@ -108,7 +110,7 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("blank", b"\n\n", "empty-patch"),
     ("prose", b"Here is the patch:\n" + new_file("x"), "invalid-patch"),
     ("plain diff", b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "invalid-patch"),
-    ("second diff hidden behind", new_file("x") + b"--- a/../y\n+++ b/../y\n@@ -1 +1 @@\n-a\n+b\n", "invalid-patch"),
+    ("hidden diff", new_file("x") + b"--- a/../y\n+++ b/../y\n@@ -1 +1 @@\n-a\n+b\n", "invalid-patch"),
     ("changed twice", new_file("x") + new_file("x"), "invalid-patch"),
 ]  # fmt: skip
 

@@ -1,0 +1,210 @@
+"""`manage.py run PLAN`: start a run from a plan document or its JSON, and watch it if asked to."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.errors import AutopackError, Invalid, problem
+from runs import watch
+from runs.lifecycle import RunState
+from runs.models import Run
+from runs.plan import plan_from_json
+from runs.services import start_plan_document, start_run
+from strategy.types import RunOptions
+
+OPERATOR = "command line"
+MAX_PLAN_BYTES = 4 * 1024 * 1024
+_INTEGERS = ("token_cap", "max_phases", "max_duration_minutes")
+
+
+class Command(BaseCommand):
+    """With --watch the exit status is 0 for DONE_SUCCESS only. Ctrl-C stops watching, never the run."""
+
+    help = "Start a run from a plan (Markdown, or JSON as POST /runs/start takes it)"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare them."""
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("plan", nargs="?", metavar="PLAN", help="a .md or .json file")
+        what.add_argument("--attach", metavar="RUN_ID", help="watch a run that was started before")
+        parser.add_argument("--project", metavar="ID", help="the project; else the default one")
+        parser.add_argument("--run-id", metavar="ID", help="the run's id; else one made from the time")
+        parser.add_argument("--watch", action="store_true", help="follow the run to its end")
+        parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON, a line a thing")
+        parser.add_argument("--safety-profile", metavar="NAME", help="normal or safety_critical")
+        parser.add_argument("--scope", metavar="NAME", help="multi_tier or single_tier")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Start, say how to go on, watch."""
+        if options["attach"]:
+            run = Run.objects.select_related("project").filter(pk=options["attach"]).first()
+            if run is None:
+                raise CommandError(f"Run {options['attach']} not found")
+            runs = [run]
+        else:
+            runs = self._start(Path(options["plan"]), options)
+        if options["attach"] or options["watch"]:
+            sys.exit(self._watch(runs, options))
+
+    def _start(self, path: Path, options: dict[str, Any]) -> list[Run]:
+        try:
+            runs = start(
+                path,
+                run_id=options["run_id"],
+                project_id=options["project"],
+                safety_profile=options["safety_profile"],
+                run_scope=options["scope"],
+            )
+        except Invalid as error:
+            raise CommandError("\n".join(told(path, row) for row in error.problems)) from None
+        except AutopackError as error:
+            raise CommandError(error.detail) from None
+        for run in runs:
+            if options["as_json"]:
+                self.stdout.write(json.dumps(as_row(run)))
+                continue
+            self.stdout.write(f"Run {run.run_id} started: {run.phases.count()} phases, branch {run.branch}")
+        if not options["as_json"] and not options["watch"]:
+            self.stdout.write("\n".join(next_steps(runs[0])))
+        return runs
+
+    def _watch(self, runs: list[Run], options: dict[str, Any]) -> int:
+        console = Console()
+        print_json = (
+            (lambda event: self.stdout.write(json.dumps(event_row(event)))) if options["as_json"] else None
+        )
+        try:
+            ended = [watch.follow(run.run_id, console, on_event=print_json) for run in runs]
+        except KeyboardInterrupt:
+            if not options["as_json"]:
+                again = f"manage.py run --attach {shlex.quote(runs[0].run_id)}"
+                self.stdout.write(f"\nNo longer watching; the run goes on. See it again: {again}")
+            return 130
+        for run in ended:
+            if options["as_json"]:
+                self.stdout.write(json.dumps(as_row(run)))
+                continue
+            reason = f": {watch.plain(run.failure_reason, 400)}" if run.failure_reason else ""
+            self.stdout.write(f"Run {run.run_id} ended {run.state}{reason}")
+            self.stdout.write(f"  files: {settings.RUNS_DIR / run.run_id}")
+        return 0 if all(run.state == RunState.DONE_SUCCESS for run in ended) else 1
+
+
+def start(
+    path: Path,
+    *,
+    run_id: str | None,
+    project_id: str | None,
+    safety_profile: str | None = None,
+    run_scope: str | None = None,
+) -> list[Run]:
+    """Start the run, or the linked runs, of the plan in a file. What is given here wins over what a file says.
+
+    Raises Invalid, and whatever `runs.services.start_run` raises.
+    """
+    text = read_plan(path)
+    wanted = run_id or f"run-{clock.now():%Y%m%d-%H%M%S}"
+    options = RunOptions(safety_profile=safety_profile, run_scope=run_scope)
+    if path.suffix.lower() != ".json":
+        return start_plan_document(wanted, project_id=project_id, text=text, options=options, by=OPERATOR)
+    body = _json_body(text)
+    given = body.get("run") or {}
+    if not isinstance(given, dict):
+        raise Invalid([problem("type", ["body", "run"], "must be an object")])
+    numbers: dict[str, int] = {}
+    for name in _INTEGERS:
+        value = given.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Invalid([problem("type", ["body", "run", name], "must be a whole number")])
+        numbers[name] = value
+    texts = {name: given.get(name) for name in ("run_id", "project_id", "safety_profile", "run_scope")}
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise Invalid([problem("type", ["body", "run", name], "must be a text")])
+    plan = plan_from_json(body.get("tiers", []), body.get("phases", []))
+    merged = RunOptions(
+        safety_profile=safety_profile or texts["safety_profile"],
+        run_scope=run_scope or texts["run_scope"],
+        **numbers,
+    )
+    project = project_id or texts["project_id"] or body.get("project_id")
+    name = run_id or texts["run_id"] or wanted
+    return [start_run(name, project_id=project, plan=plan, options=merged, by=OPERATOR)]
+
+
+def read_plan(path: Path) -> str:
+    """Return the text of a plan's file. Raises Invalid for one that can't be read as UTF-8 text."""
+    try:
+        with path.open("rb") as handle:
+            data = handle.read(MAX_PLAN_BYTES + 1)
+    except OSError as error:
+        raise Invalid(f"can't be read: {error.strerror}") from error
+    if len(data) > MAX_PLAN_BYTES:
+        raise Invalid(f"has more than {MAX_PLAN_BYTES:,} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Invalid(f"line {line}: not UTF-8") from error
+
+
+def _json_body(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Invalid(f"line {error.lineno}: not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise Invalid("nested too deeply") from error
+    if not isinstance(body, dict):
+        raise Invalid("must hold an object with tiers and phases")
+    return body
+
+
+def told(path: Path, row: dict[str, Any]) -> str:
+    """Return one fault of a plan as a line that names the file and the place."""
+    if "line " in row["msg"]:
+        return f"{path}: {row['msg']}"
+    place = ".".join(str(part) for part in row["loc"] if part != "body")
+    return f"{path}: {place}: {row['msg']}" if place else f"{path}: {row['msg']}"
+
+
+def as_row(run: Run) -> dict[str, Any]:
+    """Return what scripts need to know about a run."""
+    return {
+        "run_id": run.run_id,
+        "project_id": run.project.project_id,
+        "state": str(run.state),
+        "branch": run.branch,
+        "failure_reason": run.failure_reason,
+    }
+
+
+def event_row(event: watch.Event) -> dict[str, Any]:
+    """Return an event for scripts."""
+    return {
+        "id": event.id, "at": event.at.isoformat(), "subject": event.subject, "event": event.event,
+        "state": event.state, "who": event.who, "why": event.why,
+    }  # fmt: skip
+
+
+def next_steps(run: Run) -> list[str]:
+    """Return what an operator may type next."""
+    name = shlex.quote(run.run_id)
+    return [
+        "Workers carry it on (make up starts them). What next:",
+        f"  manage.py run --attach {name}      watch it",
+        f"  http://{settings.BIND}/admin/      look at it",
+        f"  {settings.RUNS_DIR / run.run_id}      its files, as it goes",
+    ]

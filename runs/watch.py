@@ -1,0 +1,225 @@
+"""A run as it goes, for people: what to show (`look`), and the terminal that shows it (`follow`).
+
+Reads the database only, so it may start late, stop early or run twice. Names, notes and reasons come from plans
+and agents: they are shown as plain text, without control characters.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from runs.lifecycle import AttemptState
+from runs.models import Attempt, Run, Transition
+
+INTERVAL_S = 0.3
+TICKER_LINES = 8
+MAX_WHY = 160
+
+_GATE_WORDS = {
+    AttemptState.SUBMITTED: "judged",
+    AttemptState.CANDIDATE: "in gate",
+    AttemptState.GREEN: "green",
+    AttemptState.MERGING: "green",
+    AttemptState.MERGED: "green",
+    AttemptState.RED: "red",
+    AttemptState.REFUSED: "refused",
+    AttemptState.FAILED: "failed",
+    AttemptState.LOST: "lost",
+    AttemptState.DROPPED: "dropped",
+}
+_STYLES = {
+    "COMPLETE": "green", "FAILED": "red", "SKIPPED": "yellow", "QUEUED": "dim", "EXECUTING": "cyan",
+    "GATE": "magenta", "CI_RUNNING": "magenta",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PhaseLine:
+    """One phase as it stands. `gates` and `audits` are words in the order in which things happened."""
+
+    phase_id: str
+    tier_id: str
+    name: str
+    state: str
+    attempt: int
+    gates: tuple[str, ...]
+    audits: tuple[str, ...]
+    tokens: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the history."""
+
+    id: int
+    at: datetime
+    subject: str
+    event: str
+    state: str
+    who: str
+    why: str
+    version: int | None
+
+    def line(self) -> str:
+        """Return the event as one line of text."""
+        arrow = f" -> {self.state}" if self.version is not None else ""
+        why = f"  ({self.why})" if self.why else ""
+        return f"{self.at:%H:%M:%S}  {self.subject}: {self.event}{arrow}{why}"
+
+
+@dataclass(frozen=True)
+class View:
+    """A run at one moment. `events` are those after the id that `look` was given."""
+
+    run: Run
+    phases: tuple[PhaseLine, ...]
+    events: tuple[Event, ...]
+
+
+def plain(text: str, limit: int = MAX_WHY) -> str:
+    """Return text on one line, without control characters, at most `limit` characters long."""
+    line = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def look(run_id: str, *, after: int = 0) -> View:
+    """Return the run as it stands, with its events whose id is above `after`. Raises Run.DoesNotExist."""
+    # Events first: a state read later is never older than the history that is shown with it.
+    events = tuple(_event(row) for row in Transition.objects.filter(run=run_id, id__gt=after).order_by("id"))
+    run = Run.objects.select_related("project").get(pk=run_id)
+    attempts: dict[int, list[Attempt]] = {}
+    for attempt in run.attempts.defer("patch").order_by("created_at", "id"):
+        attempts.setdefault(attempt.phase_id, []).append(attempt)
+    phases = run.phases.select_related("tier").order_by("tier__tier_index", "phase_index", "phase_id")
+    return View(run, tuple(_line(phase, attempts.get(phase.pk, [])) for phase in phases), events)
+
+
+def _event(row: Transition) -> Event:
+    subject = row.machine if row.machine == "run" else f"{row.machine} {plain(row.subject, 60)}"
+    return Event(
+        row.id,
+        row.at,
+        subject,
+        plain(row.event),
+        row.to_state,
+        plain(row.who, 60),
+        plain(row.why),
+        row.version,
+    )
+
+
+def _line(phase: Any, attempts: list[Attempt]) -> PhaseLine:
+    builds = [attempt for attempt in attempts if attempt.kind != Attempt.Kind.AUDIT]
+    audits = [attempt for attempt in attempts if attempt.kind == Attempt.Kind.AUDIT]
+    used = [attempt.tokens_used for attempt in attempts]
+    return PhaseLine(
+        phase_id=phase.phase_id,
+        tier_id=phase.tier.tier_id,
+        name=plain(phase.name, 48),
+        state=phase.state,
+        attempt=len(builds),
+        gates=tuple(_GATE_WORDS[AttemptState(build.state)] for build in builds if build.state in _GATE_WORDS),
+        audits=tuple(audit.verdict or "asked" for audit in audits),
+        # what is not known is not 0
+        tokens="?"
+        if any(value is None for value in used) and not phase.tokens_used
+        else f"{phase.tokens_used:,}",
+    )
+
+
+def table(view: View) -> Table:
+    """Return the phases as a table."""
+    title = Text.assemble((view.run.run_id, "bold"), "  ", (view.run.state, _run_style(view.run)))
+    grid = Table(title=title, title_justify="left", expand=False, pad_edge=False)
+    for heading in ("tier", "phase", "state", "attempt", "gate", "audit", "tokens"):
+        grid.add_column(heading, justify="right" if heading in ("attempt", "tokens") else "left")
+    tier = ""
+    for line in view.phases:
+        grid.add_row(
+            Text(line.tier_id if line.tier_id != tier else ""),
+            Text(line.name),
+            Text(line.state, style=_STYLES.get(line.state, "")),
+            str(line.attempt or ""),
+            _words(line.gates),
+            _words(line.audits),
+            line.tokens,
+        )
+        tier = line.tier_id
+    return grid
+
+
+def _words(words: tuple[str, ...]) -> Text:
+    styles = {"red": "red", "green": "green", "revise": "yellow", "approve": "green", "escalate": "red"}
+    text = Text()
+    for index, word in enumerate(words):
+        text.append(", " if index else "")
+        text.append(word, style=styles.get(word, ""))
+    return text
+
+
+def _run_style(run: Run) -> str:
+    if not run.is_terminal:
+        return "cyan"
+    return "bold green" if run.state == "DONE_SUCCESS" else "bold red"
+
+
+def wants_live(console: Console) -> bool:
+    """Tell whether the console can show a picture that changes; logs of CI get lines."""
+    return console.is_terminal and not console.is_dumb_terminal and not os.environ.get("CI")
+
+
+def follow(
+    run_id: str,
+    console: Console,
+    *,
+    deadline_s: float | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    check: Callable[[], None] | None = None,
+) -> Run:
+    """Show the run until it ends and return it; stop after `deadline_s` seconds whatever its state.
+
+    On a terminal: the phases' table and the latest events. Elsewhere a line an event, or what `on_event`
+    does with it. `check` is called at each look, and ends the watch by raising.
+    """
+    ends_at = None if deadline_s is None else time.monotonic() + deadline_s
+    ticker: deque[Event] = deque(maxlen=TICKER_LINES)
+    live = Live(console=console, auto_refresh=False) if on_event is None and wants_live(console) else None
+    say = on_event or (lambda event: console.print(Text(event.line()), soft_wrap=True))
+    last = 0
+    try:
+        if live is not None:
+            live.start()
+        while True:
+            view = look(run_id, after=last)
+            last = view.events[-1].id if view.events else last
+            if live is None:
+                for event in view.events:
+                    say(event)
+            else:
+                ticker.extend(view.events)
+                live.update(_picture(view, ticker), refresh=True)
+            is_late = ends_at is not None and time.monotonic() > ends_at
+            if view.run.is_terminal or is_late:
+                return view.run
+            if check is not None:
+                check()
+            time.sleep(INTERVAL_S)
+    finally:
+        if live is not None:
+            live.stop()
+
+
+def _picture(view: View, ticker: deque[Event]) -> RenderableType:
+    lines = [Text(event.line(), style="dim", overflow="ellipsis", no_wrap=True) for event in ticker]
+    return Group(table(replace(view, events=())), Text(""), *lines)

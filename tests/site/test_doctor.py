@@ -1,0 +1,73 @@
+"""The doctor tells what is so, and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+from io import StringIO
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+
+from autopack_site import doctor
+from strategy.config import ProjectConfig
+
+
+def by_subject(findings):
+    return {finding.subject: finding for finding in findings}
+
+
+@pytest.mark.django_db
+def test_a_healthy_machine_has_no_failure():
+    findings = by_subject(doctor.examine())
+    assert {"git", "git defences", "sandbox", "PostgreSQL", "migrations", "Redis"} <= set(findings)
+    assert [finding for finding in findings.values() if finding.level == "fail"] == []
+
+
+@pytest.mark.django_db
+def test_every_finding_that_is_not_well_says_what_to_do(settings, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings.REDIS_URL = f"unix://{tmp_path}/nowhere.sock"
+    findings = doctor.examine()
+    bad = by_subject(finding for finding in findings if finding.level != "ok")
+    assert {"git", "sandbox", "Redis"} <= set(bad)
+    assert all(finding.advice for finding in bad.values())
+    assert "AUTOPACK_REDIS_URL" in bad["Redis"].advice
+
+
+@pytest.mark.django_db
+def test_the_json_form_carries_the_same_and_a_failure_exits_with_one(monkeypatch):
+    monkeypatch.setattr(settings, "REDIS_URL", "unix:///nowhere/redis.sock?db=0")
+    out = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("doctor", "--json", stdout=out)
+    document = json.loads(out.getvalue())
+    assert ended.value.code == 1
+    assert document["ok"] is False
+    assert {row["subject"]: row["level"] for row in document["findings"]}["Redis"] == "fail"
+
+
+def test_an_old_git_is_a_failure_that_names_the_version_wanted(monkeypatch, tmp_path):
+    old = tmp_path / "git"
+    old.write_text("#!/bin/sh\necho git version 2.20.1\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    findings = by_subject(doctor.git())
+    assert findings["git"].level == "fail"
+    assert "2.39" in findings["git"].advice
+    # This git answers nothing but its version, so its defences hold nothing back.
+    assert findings["git defences"].level == "fail"
+
+
+def test_the_programs_of_a_configuration_are_looked_for_where_gates_look(tmp_path):
+    tool = tmp_path / "bin" / "special-tool"
+    tool.parent.mkdir()
+    tool.write_text("")
+    tool.chmod(0o755)
+    config = ProjectConfig(toolchains=(str(tmp_path),))
+    assert doctor.can_be_started("special-tool", config)
+    assert doctor.can_be_started(str(tool), config)
+    assert doctor.can_be_started("./brought-by-the-checkout", config)
+    assert not doctor.can_be_started("special-tool", ProjectConfig())
+    assert not doctor.can_be_started("/no/such/program", config)
