@@ -8,8 +8,9 @@ from django.conf import settings
 
 from autopack_site.kernel import clock
 from integration import apply, gate
-from integration.git_errors import RefMoved, UnknownRevision
+from integration.git_errors import BranchTaken, RefMoved, UnknownRevision
 from integration.logs import tail
+from integration.mirror import Mirror
 from integration.models import GateRun
 from integration.refs import branch_ref
 from integration.repository import log_path, mirror_of
@@ -39,8 +40,7 @@ class GitWorkspace:
         try:
             mirror.update_ref(ref, base, None)
         except RefMoved as moved:
-            if moved.current != base:
-                mirror.update_ref(ref, base, moved.current)
+            base = _own_start(mirror, moved.current, base, run)
         return Base(commit=base, branch=branch)
 
     def build_candidate(self, attempt_id: str) -> None:
@@ -70,9 +70,19 @@ class GitWorkspace:
         }
 
 
-def _count(mirror: Any, old: str, new: str) -> int:
+def _own_start(mirror: Mirror, current: str | None, base: str, run: Run) -> str:
+    """Return where the run's branch starts when it is there already: an earlier try of this start made it.
+
+    Raises BranchTaken for a branch that holds work of another run of the name: it is never overwritten.
+    """
+    if current is not None and (current == base or mirror.is_ancestor(current, base)):
+        return current
+    raise BranchTaken(f"{run.branch} exists already and is no part of the project's branch")
+
+
+def _count(mirror: Mirror, old: str, new: str) -> int:
     try:
-        return int(mirror.count(mirror.resolve(old), mirror.resolve(new)))
+        return mirror.count(mirror.resolve(old), mirror.resolve(new))
     except UnknownRevision:
         return 0
 

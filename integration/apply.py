@@ -16,7 +16,6 @@ from integration.objects import Identity
 from integration.patch_errors import PatchRefused
 from integration.repository import mirror_of
 from runs import services
-from runs.agents import config_of
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run
 
@@ -28,7 +27,11 @@ def build(attempt_id: str) -> None:
 
     The commit is a pure function of patch, base and attempt, so that two builders make the same one.
     """
-    attempt = Attempt.objects.select_related("phase__tier", "run__project").filter(pk=attempt_id).first()
+    attempt = (
+        Attempt.objects.select_related("phase__tier", "run__project", "run__strategy")
+        .filter(pk=attempt_id)
+        .first()
+    )
     if attempt is None or attempt.state != AttemptState.SUBMITTED:
         return
     base = attempt.base_commit
@@ -88,10 +91,9 @@ def trailers(run: Run, phase: Phase, attempt: Attempt) -> list[tuple[str, str]]:
 
 
 def rules_for(run: Run, phase: Phase) -> PatchRules:
-    """Return what a patch of the phase may do, as the run's frozen strategy and configuration have it."""
-    config = config_of(run)
+    """Return what a patch of the phase may do, as the run's frozen strategy has it."""
     allowed = phase.limits["allowed"]
-    protected = tuple(dict.fromkeys((*DEFAULT_PROTECTED, *config.protected_paths)))
+    protected = tuple(dict.fromkeys((*DEFAULT_PROTECTED, *run.strategy.document["protected_paths"])))
     return PatchRules(
         scope=tuple(phase.scope),
         protected_paths=protected,

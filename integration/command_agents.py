@@ -136,13 +136,13 @@ def _failure_of(outcome: Outcome, claim: Claim, agent: AgentConfig) -> _Failure 
     who = "builder" if claim.kind == "build" else "auditor"
     if outcome.succeeded:
         return None
-    if outcome.reason == "start_failed":
-        reason = f"{agent.argv[0]} could not be started: {outcome.detail}"
-        return _Failure("missing-command", reason, Cause.ENVIRONMENT)
-    if outcome.reason == "timeout":
-        return _Failure(f"{who}-timeout", f"{agent.name} was stopped after {agent.timeout_s} s")
     path = log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}")
     last = tail(path, 600).decode("utf-8", "replace").strip() if path.exists() else ""
+    if outcome.reason == "start_failed":
+        reason = f"{agent.argv[0]} could not be started: {outcome.detail}. {last}"
+        return _Failure("missing-command", reason[:2000], Cause.ENVIRONMENT)
+    if outcome.reason == "timeout":
+        return _Failure(f"{who}-timeout", f"{agent.name} was stopped after {agent.timeout_s} s")
     how = f"exit code {outcome.exit_code}" if outcome.exit_code is not None else outcome.reason
     return _Failure(f"{who}-failed", f"{agent.name}: {how}. {last}"[:2000])
 

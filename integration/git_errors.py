@@ -71,6 +71,13 @@ class RefMoved(Conflict):
         self.current = current
 
 
+class BranchTaken(Conflict):
+    """The run's branch is there already, with work that is not this run's."""
+
+    code = "branch-taken"
+    title = "The run's branch exists already"
+
+
 class SourceRefused(PolicyViolation):
     """The address of a project's repository is of a kind that Autopack doesn't speak to."""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models import Q
 
-if TYPE_CHECKING:
-    from integration.models import GateRun, GitIntent
+if TYPE_CHECKING:  # the base classes name them as text
+    from integration.models import GateRun, GitIntent  # noqa: F401
 
 OPEN = ("WAITING", "RUNNING")
 

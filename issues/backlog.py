@@ -121,7 +121,7 @@ def begin_run(run_id: str, project_pk: int) -> None:
     """
     lock_backlog(project_pk)
     started = Run.objects.filter(pk=run_id).values_list("created_at", flat=True).first()
-    if _age(project_pk, run_id, "", started):
+    if age(project_pk, run_id, "", started):
         ruleset = Project.objects.values_list("ruleset__document", flat=True).get(pk=project_pk)
         mark_aged(project_pk, project_thresholds(ruleset or {}), why=f"run {run_id} starts", run_id=run_id)
 
@@ -137,7 +137,7 @@ def begin_tier(run_id: str, tier_id: str) -> None:
         return
     project_pk = tier.run.project_id
     lock_backlog(project_pk)
-    if _age(project_pk, run_id, tier_id, tier.started_at):
+    if age(project_pk, run_id, tier_id, tier.started_at):
         mark_aged(
             project_pk,
             rules_of(tier.run).thresholds,
@@ -146,15 +146,16 @@ def begin_tier(run_id: str, tier_id: str) -> None:
         )
 
 
-def _age(project_pk: int, run_id: str, tier_id: str, moment: datetime | None) -> bool:
+def age(project_pk: int, run_id: str, tier_id: str, moment: datetime | None) -> bool:
     """Age the entries opened before the moment, once; tell whether this call did it. Needs the lock."""
     known = BacklogAging.objects.filter(project=project_pk, run_id=run_id, tier_id=tier_id)
     if known.exists():
         return False
-    age = "age_in_tiers" if tier_id else "age_in_runs"
-    entries = BacklogEntry.objects.filter(project=project_pk).open_before(moment).update(**{age: F(age) + 1})
+    counter = "age_in_tiers" if tier_id else "age_in_runs"
+    entries = BacklogEntry.objects.filter(project=project_pk).open_before(moment)
+    aged = entries.update(**{counter: F(counter) + 1})
     BacklogAging.objects.create(
-        project_id=project_pk, run_id=run_id, tier_id=tier_id, entries=entries, at=clock.now()
+        project_id=project_pk, run_id=run_id, tier_id=tier_id, entries=aged, at=clock.now()
     )
     return True
 

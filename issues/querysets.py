@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
 
 from issues.aging import AGEABLE_STATUSES, LIVE_STATUSES, Thresholds
 
+if TYPE_CHECKING:  # the base classes name them as text
+    from issues.models import BacklogEntry, Issue  # noqa: F401
 
-class IssueQuerySet(models.QuerySet[Any]):
+
+class IssueQuerySet(models.QuerySet["Issue"]):
     """A phase's issues."""
 
     def counted(self) -> IssueQuerySet:
@@ -19,7 +22,7 @@ class IssueQuerySet(models.QuerySet[Any]):
         return self.filter(expected_fail=False)
 
 
-class BacklogEntryQuerySet(models.QuerySet[Any]):
+class BacklogEntryQuerySet(models.QuerySet["BacklogEntry"]):
     """A backlog's entries by where they stand."""
 
     def live(self) -> BacklogEntryQuerySet:

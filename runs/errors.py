@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopack_site.kernel.errors import AutopackError, Conflict, Invalid, NotFound
+from autopack_site.kernel.errors import AutopackError, Conflict, NotFound
 
 
 class RunExists(AutopackError):
@@ -94,10 +94,3 @@ class NoBuild(Conflict):
 
     code = "no-build"
     title = "This lease is not for a build"
-
-
-class TooManyPhases(Invalid):
-    """A JSON start holds more phases than one run may."""
-
-    code = "too-many-phases"
-    title = "Too many phases for one run"

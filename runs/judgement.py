@@ -19,6 +19,7 @@ from runs.models import Attempt, Phase, Run
 from runs.transitions import move, note
 
 SAME_FAILURE_LIMIT = 3
+ENVIRONMENT_TRIES = 3
 
 
 def next_number(phase: Phase, kind: str) -> int:
@@ -159,6 +160,19 @@ def lose_attempt(run: Run, phase: Phase, attempt: Attempt, why: str) -> None:
         offer_audit(run, phase)
     else:
         requeue(phase, why)
+
+
+def lose_to_environment(run: Run, phase: Phase, attempt: Attempt, *, code: str, reason: str) -> None:
+    """Try again after a fault that is not the agent's; the third of one phase ends it."""
+    close_attempt(attempt, AttemptState.LOST, code=code, reason=reason)
+    note(phase, "environment_fault", why=f"{code}: {reason}", data={"attempt": attempt.pk, "code": code})
+    if phase.attempts.filter(state=AttemptState.LOST, failure_code=code).count() >= ENVIRONMENT_TRIES:
+        fail_phase(phase, Cause.ENVIRONMENT, code, reason)
+    elif attempt.kind == Attempt.Kind.AUDIT:
+        open_audit(phase, attempt.target, attempt.purpose, profile=attempt.profile)
+        offer_audit(run, phase)
+    else:
+        requeue(phase, reason[:500])
 
 
 def _has_auditor(run: Run, phase: Phase) -> bool:

@@ -16,8 +16,8 @@ from runs.lifecycle import (
     PhaseState,
 )
 
-if TYPE_CHECKING:
-    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run
+if TYPE_CHECKING:  # the base classes name them as text
+    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run  # noqa: F401
 
 
 class RunQuerySet(models.QuerySet["Run"]):

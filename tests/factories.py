@@ -71,6 +71,7 @@ def make_run(
     Its strategy is compiled from the project's ruleset. Every phase has the scope and category given.
     """
     project = project or make_project()
+    ruleset = project.ruleset or make_ruleset(project)
     run_id = run_id or f"run-{next(_numbers)}"
     names = [f"T{number}" for number in range(1, tiers + 1)]
     plan = Plan(
@@ -85,7 +86,7 @@ def make_run(
     strategy = Strategy.objects.create(
         run_id=run_id,
         project=project,
-        ruleset=project.ruleset,
+        ruleset=ruleset,
         document=document,
         canonical=canonical_bytes(document).decode(),
         sha256=sha256_hex(canonical_bytes(document)),

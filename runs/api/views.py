@@ -112,7 +112,7 @@ class AgentView(APIView):
         )
         if phase is None:
             raise PhaseNotFound(f"Phase {phase_id} not found")
-        return cast(Phase, phase)
+        return phase
 
     def require_lease(self, lease_id: str) -> Lease:
         """Return the lease with its attempt if the caller itself holds or held it; raise LeaseNotFound."""

@@ -10,9 +10,9 @@ from django.conf import settings
 
 from autopack_site.kernel import clock
 from runs import budgets, outbox, ports
-from runs.endings import close_attempt, fail_phase, release
+from runs.endings import close_attempt, release
 from runs.errors import LeaseHeld, LeaseNotFound, NoBuild, PhaseNotReady, StaleLease
-from runs.judgement import fail_build, next_number, want_audit
+from runs.judgement import fail_build, lose_to_environment, next_number, want_audit
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Phase, Run
 from runs.ports import IssueReport
@@ -94,16 +94,15 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
 def fail_attempt(lease_id: str, *, fence: int, code: str, reason: str, cause: Cause = Cause.REVIEW) -> None:
     """Record that the holder of a lease failed: killed at its time limit, exited badly, changed nothing.
 
-    `cause` ENVIRONMENT (a missing command, a broken checkout) ends the phase at once: no other attempt
-    would fare better. Raises StaleLease.
+    `cause` ENVIRONMENT (a missing command, a broken checkout) costs no attempt; the third such failure of a
+    phase ends it. Raises StaleLease.
     """
     with locked_run(run_id_of_lease(lease_id)) as run:
         lease = live_lease(lease_id, fence)
         attempt, phase = lease.attempt, lease.phase
         release(lease, "failed")
         if cause == Cause.ENVIRONMENT:
-            note(phase, "attempt_failed", why=f"{code}: {reason}", data={"attempt": attempt.pk, "code": code})
-            fail_phase(phase, cause, code, reason)
+            lose_to_environment(run, phase, attempt, code=code, reason=reason)
             return
         if attempt.kind == Attempt.Kind.AUDIT:
             close_attempt(attempt, AttemptState.FAILED, code=code, reason=reason)
@@ -150,6 +149,8 @@ def _book_late(lease_id: str, result: BuildResult) -> None:
     lease = Lease.objects.filter(pk=lease_id).first()
     if lease is None:
         raise LeaseNotFound(f"Lease {lease_id} not found")
+    with locked_run(lease.run_id):
+        pass  # a lease that ran out and was not swept yet is lost by the advance at the block's end
     with locked_run(lease.run_id):
         attempt = Attempt.objects.select_related("phase").get(pk=lease.attempt_id)
         if result.usage.tokens is not None and attempt.state != AttemptState.RUNNING:

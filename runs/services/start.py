@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db import IntegrityError, transaction
 
 from autopack_site.kernel import clock
@@ -9,10 +11,11 @@ from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import correlation_id
 from runs import outbox, ports
-from runs.errors import RunExists, TooManyPhases
+from runs.errors import RunExists
 from runs.models import Phase, Run, Tier
 from runs.plan import check_plan, parse_plan_document
 from runs.transitions import move
+from strategy.errors import TooManyPhases
 from strategy.models import Project
 from strategy.services import compile_for, freeze, project_for
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions
@@ -121,7 +124,7 @@ def _within(phase: PhaseSpec, names: set[str]) -> PhaseSpec:
     if phase.depends_on is None:
         return phase
     kept = tuple(name for name in phase.depends_on if name in names)
-    return PhaseSpec(**{**phase.__dict__, "depends_on": kept})
+    return replace(phase, depends_on=kept)
 
 
 def _create(
@@ -129,7 +132,9 @@ def _create(
 ) -> Run:
     ledger = ports.ledger()
     ledger.begin_run(run_id, project.pk)
-    compiled = compile_for(project, ledger.backlog(project.pk), plan, run_id=run_id, options=options)
+    # the first run of a split plan cleans up; the later ones would only do it again
+    backlog = [] if previous is not None else ledger.backlog(project.pk)
+    compiled = compile_for(project, backlog, plan, run_id=run_id, options=options)
     document = compiled.document
     run = Run.objects.create(
         run_id=run_id,

@@ -59,7 +59,7 @@ def flow_database(django_db_blocker: Any) -> Iterator[str]:
 
 
 def _admin(*statements: str) -> None:
-    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+    with connection._nodb_cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 
@@ -99,9 +99,7 @@ def stack(flow_database: str, django_db_blocker: Any, module_env: dict[str, str]
         exits.callback(shutil.rmtree, folder, ignore_errors=True)
         exits.enter_context(django_db_blocker.unblock())
         exits.enter_context(_using(flow_database))
-        exits.enter_context(
-            override_settings(STATE_DIR=folder / "state", RUNS_DIR=folder / "runs", **seen)
-        )
+        exits.enter_context(override_settings(STATE_DIR=folder / "state", RUNS_DIR=folder / "runs", **seen))
         with redis.Redis.from_url(settings.REDIS_URL) as client:
             client.flushdb()
         exits.callback(_empty)

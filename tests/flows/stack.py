@@ -30,7 +30,12 @@ FAST = {
 
 
 def eventually(
-    check: Callable[[], Any], *, timeout_s: float = 60.0, every_s: float = 0.05, what: str = "", alive: Any = None
+    check: Callable[[], Any],
+    *,
+    timeout_s: float = 60.0,
+    every_s: float = 0.05,
+    what: str = "",
+    alive: Any = None,
 ) -> Any:
     """Wait until check returns something true, and return it; fail with `what` after timeout_s."""
     deadline = time.monotonic() + timeout_s
@@ -88,7 +93,9 @@ class Stack:
             "--schedule", str(schedule), "--pidfile", "", "--loglevel", "WARNING", label="beat",
         )  # fmt: skip
 
-    def kill(self, process: subprocess.Popen[bytes], number: int = signal.SIGKILL, *, group: bool = True) -> None:
+    def kill(
+        self, process: subprocess.Popen[bytes], number: int = signal.SIGKILL, *, group: bool = True
+    ) -> None:
         """Send a signal to a process and, with `group`, to everything it started."""
         try:
             if group:

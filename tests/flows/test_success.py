@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from runs.models import Attempt, Outbox, TokenEntry, Transition
@@ -15,10 +13,9 @@ GREEN = [{"name": "unit", "argv": [PYTHON, "-c", "import os; print(sorted(os.lis
 
 
 @pytest.fixture(scope="module", autouse=True)
-def workers(stack: Stack) -> Iterator[None]:
+def workers(stack: Stack) -> None:
     stack.worker()
     stack.beat()
-    yield
 
 
 def test_a_plan_becomes_one_gated_commit_a_phase_on_its_branch(world: World) -> None:
@@ -50,7 +47,11 @@ def test_every_version_is_contiguous_and_the_ledger_adds_up(world: World) -> Non
             versions = list(subjects.filter(subject=subject).order_by("id").values_list("version", flat=True))
             assert versions == list(range(1, len(versions) + 1)), (machine, subject)
     entries = TokenEntry.objects.filter(run=run)
-    held = sum((e.tokens or 0) * (1 if e.kind == "reserve" else -1) for e in entries if e.kind in ("reserve", "release"))
+    held = sum(
+        (e.tokens or 0) * (1 if e.kind == "reserve" else -1)
+        for e in entries
+        if e.kind in ("reserve", "release")
+    )
     spent = sum(e.tokens or 0 for e in entries if e.kind in ("settle", "adjust"))
     assert (held, spent) == (0, 20)
     assert (run.tokens_used, run.tokens_reserved) == (20, 0)
@@ -60,4 +61,6 @@ def test_nothing_intended_is_left_open(world: World) -> None:
     world.project(gate=GREEN)
     run = world.ended(world.start(world.plan("one")))
     keys = [run.pk, *Attempt.objects.filter(run=run).values_list("pk", flat=True)]
-    eventually(lambda: not Outbox.objects.filter(key__in=keys).exists(), timeout_s=20, what="open outbox rows")
+    eventually(
+        lambda: not Outbox.objects.filter(key__in=keys).exists(), timeout_s=20, what="open outbox rows"
+    )

@@ -50,7 +50,9 @@ class World:
 
     def git(self, *args: str) -> str:
         """Run plain git in the user's repository."""
-        done = subprocess.run(["git", "-C", str(self.repo), *args], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "-C", str(self.repo), *args], check=True, capture_output=True, text=True
+        )
         return done.stdout
 
     def program(self, name: str, body: str) -> list[str]:
@@ -108,7 +110,8 @@ class World:
             fields.setdefault("task_category", "feature_scaffolding")
             specs.append(PhaseSpec(phase_index=index, **fields))
         return Plan(
-            tuple(TierSpec(f"t{number}", number, f"Tier {number}") for number in range(1, tiers + 1)), tuple(specs)
+            tuple(TierSpec(f"t{number}", number, f"Tier {number}") for number in range(1, tiers + 1)),
+            tuple(specs),
         )
 
     def start(self, plan: Plan, *, run_id: str | None = None, **options: Any) -> Run:
@@ -142,4 +145,6 @@ class World:
 
     def commits(self, run: Run) -> list[str]:
         """Return the subjects of the run's branch in the user's repository above the base, oldest first."""
+        if not self.git("branch", "--list", f"autonomous/{run.pk}").strip():
+            return []  # nothing landed, so nothing was pushed
         return self.git("log", "--reverse", "--format=%s", f"{self.base}..autonomous/{run.pk}").splitlines()

@@ -10,24 +10,11 @@ from issues.ledger import DatabaseLedger
 from issues.models import BacklogEntry, BacklogEvent, Issue, RunIndexEntry, TierIssue
 from runs.errors import PhaseNotFound
 from runs.models import Outbox, Phase, Run, Tier
-from runs.ports import IssueReport
 from tests.factories import make_project, make_run
+from tests.issues.reports import counts, report
 
 pytestmark = pytest.mark.django_db
 ledger = DatabaseLedger()
-
-
-def report(key: str = "test:login", severity: str = "minor", **fields) -> IssueReport:
-    """A report, minor and from a test unless said otherwise."""
-    return IssueReport(
-        key, severity, fields.pop("source", "test"), fields.pop("category", "test_failure"), **fields
-    )
-
-
-def counts(row) -> tuple[int, int]:
-    """(minor, major) as the database has them now."""
-    row.refresh_from_db()
-    return row.minor_issues_count, row.major_issues_count
 
 
 def test_a_report_is_one_row_at_each_level_with_the_shapes_of_the_contract():
@@ -93,7 +80,7 @@ def test_a_report_is_one_row_at_each_level_with_the_shapes_of_the_contract():
 
 def test_a_key_reported_again_counts_once_and_keeps_every_occurrence():
     run = make_run()
-    phase = run.phases.first()
+    phase = run.phases.get(phase_id="P1")
     for number in range(3):
         ledger.record(phase.pk, [report(evidence_refs=(f"ref {number % 2}",))], reporter=f"b{number}")
     issue = Issue.objects.get()
@@ -131,7 +118,7 @@ def test_an_issue_that_becomes_major_moves_from_one_count_to_the_other_where_it_
 
 
 def test_severity_stays_at_the_highest_seen():
-    phase = make_run().phases.first()
+    phase = make_run().phases.get(phase_id="P1")
     ledger.record(phase.pk, [report(severity="major")], reporter="b")
     ledger.record(phase.pk, [report(severity="minor")], reporter="b")
     issue, entry = Issue.objects.get(), BacklogEntry.objects.get()
@@ -141,7 +128,7 @@ def test_severity_stays_at_the_highest_seen():
 
 
 def test_a_batch_with_the_same_key_twice_is_one_row_with_two_occurrences():
-    phase = make_run().phases.first()
+    phase = make_run().phases.get(phase_id="P1")
     shared = ledger.record(phase.pk, [report(), report("other"), report(severity="major")], reporter="b")
     assert [row.phase_file["issues"][0]["occurrence_count"] for row in shared] == [2, 1, 2]
     assert counts(phase) == (1, 1)
@@ -150,7 +137,7 @@ def test_a_batch_with_the_same_key_twice_is_one_row_with_two_occurrences():
 
 @pytest.mark.parametrize("category", ["schema_contract_change", "schema_change", "Schema-Change"])
 def test_a_category_whose_default_is_major_counts_as_major_and_keeps_what_was_reported(category):
-    phase = make_run().phases.first()
+    phase = make_run().phases.get(phase_id="P1")
     ledger.record(phase.pk, [report(category=category)], reporter="b")
     issue = Issue.objects.get()
     assert (issue.severity, issue.effective_severity) == ("minor", "major")
@@ -158,7 +145,7 @@ def test_a_category_whose_default_is_major_counts_as_major_and_keeps_what_was_re
 
 
 def test_a_minor_test_failure_in_a_high_risk_phase_stays_minor():
-    phase = make_run(task_category="schema_change").phases.first()
+    phase = make_run(task_category="schema_change").phases.get(phase_id="P1")
     ledger.record(phase.pk, [report()], reporter="b")
     assert counts(phase) == (1, 0)
 
@@ -167,7 +154,7 @@ def test_a_severity_upgrade_of_the_ruleset_counts_from_the_first_report():
     project = make_project(
         ruleset={"severity_upgrades": {"data loss": "major"}, "category_map": {"lost_rows": "data_loss"}}
     )
-    phase = make_run(project).phases.first()
+    phase = make_run(project).phases.get(phase_id="P1")
     ledger.record(
         phase.pk, [report("a", category="data_loss"), report("b", category="lost rows")], reporter="b"
     )
@@ -176,7 +163,7 @@ def test_a_severity_upgrade_of_the_ruleset_counts_from_the_first_report():
 
 def test_an_expected_failure_is_recorded_and_counted_nowhere():
     run = make_run()
-    phase = run.phases.first()
+    phase = run.phases.get(phase_id="P1")
     [shared] = ledger.record(phase.pk, [report(expected_fail=True, severity="major")], reporter="b")
     assert Issue.objects.get().expected_fail
     assert shared.phase_file["issue_state"] == "no_issues"
@@ -188,7 +175,7 @@ def test_an_expected_failure_is_recorded_and_counted_nowhere():
 
 def test_an_expected_failure_that_somebody_did_not_expect_counts_from_then_on():
     run = make_run()
-    phase = run.phases.first()
+    phase = run.phases.get(phase_id="P1")
     ledger.record(phase.pk, [report(expected_fail=True)], reporter="b")
     ledger.record(phase.pk, [report()], reporter="b")
     ledger.record(phase.pk, [report(expected_fail=True)], reporter="b")
@@ -201,12 +188,12 @@ def test_an_expected_failure_that_somebody_did_not_expect_counts_from_then_on():
 def test_a_run_that_has_ended_still_takes_reports(state):
     run = make_run()
     Run.objects.filter(pk=run.pk).update(state=state, completed_at=run.created_at)
-    ledger.record(run.phases.first().pk, [report()], reporter="late")
+    ledger.record(run.phases.get(phase_id="P1").pk, [report()], reporter="late")
     assert counts(run) == (1, 0)
 
 
 def test_hostile_text_is_stored_clipped_and_never_refused():
-    phase = make_run().phases.first()
+    phase = make_run().phases.get(phase_id="P1")
     bad = "nul\x00 lone \ud800 " + "x" * 9000
     ledger.record(
         phase.pk,
@@ -227,7 +214,7 @@ def test_hostile_text_is_stored_clipped_and_never_refused():
 
 
 def test_evidence_is_bounded_and_without_doubles():
-    phase = make_run().phases.first()
+    phase = make_run().phases.get(phase_id="P1")
     for number in range(3):
         refs = tuple(f"src/f{index}.py:1" for index in range(number * 50, number * 50 + 80))
         ledger.record(phase.pk, [report(evidence_refs=refs)], reporter="b")
@@ -243,14 +230,14 @@ def test_a_phase_that_is_not_there_is_refused_and_leaves_no_row():
 
 
 def test_no_reports_cost_no_query(django_assert_num_queries):
-    phase = make_run().phases.first()
+    phase = make_run().phases.get(phase_id="P1")
     with django_assert_num_queries(0):
         assert ledger.record(phase.pk, [], reporter="b") == []
 
 
 def test_passing_the_run_cap_wakes_the_supervisor_and_a_report_renews_the_files():
     run = make_run(max_minor_issues_total=1)
-    phase = run.phases.first()
+    phase = run.phases.get(phase_id="P1")
     ledger.record(phase.pk, [report("a")], reporter="b")
     assert set(Outbox.objects.values_list("topic", "key")) == {("artefacts.write", run.run_id)}
     ledger.record(phase.pk, [report("b")], reporter="b")
@@ -271,7 +258,7 @@ def _fill(phase: Phase, number: int) -> None:
 
 def test_a_report_costs_the_same_statements_in_a_run_of_none_and_of_2000_issues():
     run = make_run(max_minor_issues_total=1_000_000)
-    phase = run.phases.first()
+    phase = run.phases.get(phase_id="P1")
     _fill(phase, 1)  # the strategy's rules are read once a process
     new, again = len(_statements(phase, "a")), len(_statements(phase, "a"))
     _fill(phase, 2000)
@@ -281,7 +268,7 @@ def test_a_report_costs_the_same_statements_in_a_run_of_none_and_of_2000_issues(
 
 def test_the_rows_of_a_key_are_found_by_index_among_many():
     run = make_run()
-    phase = run.phases.first()
+    phase = run.phases.get(phase_id="P1")
     _fill(phase, 2000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE issues_issue, issues_runindexentry, issues_tierissue, issues_backlogentry")
@@ -303,5 +290,5 @@ def test_the_rows_of_a_key_are_found_by_index_among_many():
 def test_tiers_of_other_runs_are_not_counted():
     project = make_project()
     one, other = make_run(project), make_run(project)
-    ledger.record(one.phases.first().pk, [report()], reporter="b")
+    ledger.record(one.phases.get(phase_id="P1").pk, [report()], reporter="b")
     assert counts(Tier.objects.get(run=other)) == counts(other) == (0, 0)

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg2
 import pytest
@@ -28,6 +29,7 @@ from autopack_site.embedded.errors import EmbeddedUnavailable, ServiceNotOwned, 
 from autopack_site.embedded.services import RECORD
 from tests.site.waiting import until
 
+T = TypeVar("T")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another account")
 
 
@@ -44,6 +46,12 @@ def state_dir():
         path = Path(folder) / "state"
         yield path
         embedded.discard(path)
+
+
+def there(value: T | None) -> T:
+    """Return a value that must be there."""
+    assert value is not None
+    return value
 
 
 def query(url: str, statement: str):
@@ -149,11 +157,11 @@ def test_a_killed_postgresql_starts_again_over_its_stale_locks(pair):
 def test_a_later_comer_joins_the_running_servers_and_cannot_stop_them(pair):
     state_dir = pair.postgres.folders.state_dir
     joined = embedded.start(state_dir)
-    assert (joined.postgres.pid, joined.redis.pid) == (pair.postgres.pid, pair.redis.pid)
+    assert (there(joined.postgres).pid, there(joined.redis).pid) == (pair.postgres.pid, pair.redis.pid)
     joined.stop()
     assert query(pair.database_url, "SELECT 1") == (1,)
     with pytest.raises(ServiceNotOwned):
-        joined.postgres.restart()
+        there(joined.postgres).restart()
     with pytest.raises(ServiceNotOwned):
         embedded.discard(state_dir)
 
@@ -161,12 +169,12 @@ def test_a_later_comer_joins_the_running_servers_and_cannot_stop_them(pair):
 def test_an_unrelated_process_with_a_recorded_number_is_left_alone(state_dir):
     state_dir.mkdir()
     with subprocess.Popen(["sleep", "60"]) as bystander:
-        real = Identity.of(bystander.pid)
+        real = there(Identity.of(bystander.pid))
         false = {**vars(real), "started_ticks": real.started_ticks - 1}
         (state_dir / RECORD).write_text(json.dumps({"redis": [false, false]}))
         services = embedded.start(state_dir, want_postgres=False)
         try:
-            assert services.redis.pid != bystander.pid
+            assert there(services.redis).pid != bystander.pid
             assert bystander.poll() is None
         finally:
             services.stop()
@@ -185,12 +193,11 @@ def test_servers_die_with_a_killed_owner_and_the_next_start_works(state_dir):
         stdout=subprocess.PIPE,
         text=True,
     ) as owner:
-        orphans = [Identity.of(int(number)) for number in owner.stdout.readline().split()]
-        assert all(orphans)
+        orphans = [there(Identity.of(int(number))) for number in there(owner.stdout).readline().split()]
         owner.kill()
     until(lambda: not any(orphan.is_alive() for orphan in orphans))
     services = embedded.start(state_dir, want_redis=False, is_durable=False)
-    assert query(services.database_url, "SELECT 1") == (1,)
+    assert query(there(services.database_url), "SELECT 1") == (1,)
     services.stop()
 
 
@@ -207,7 +214,7 @@ def test_a_private_pair_leaves_nothing_and_what_a_killed_one_left_is_swept(tmp_p
     assert left.is_dir()
     with embedded.private(tmp_path, want_postgres=False) as pair:
         assert not left.exists()
-        home = pair.redis.folders.home
+        home = there(pair.redis).folders.home
         assert home.is_dir()
     assert not home.exists()
     assert list(tmp_path.iterdir()) == []
@@ -217,14 +224,14 @@ def test_a_long_path_gets_a_short_socket_folder(state_dir):
     deep = state_dir / ("d" * 80) / ("e" * 80)
     services = embedded.start(deep, want_postgres=False)
     try:
-        path = services.redis.folders.sockets / places.REDIS_SOCKET
+        path = there(services.redis).folders.sockets / places.REDIS_SOCKET
         assert len(os.fsencode(path)) < places.SOCKET_PATH_LIMIT_BYTES
-        with redis.Redis.from_url(services.redis_url) as client:
+        with redis.Redis.from_url(there(services.redis_url)) as client:
             assert client.ping()
     finally:
         services.stop()
         embedded.discard(deep)
-    assert not services.redis.folders.sockets.exists()
+    assert not there(services.redis).folders.sockets.exists()
 
 
 def test_a_link_in_the_place_of_a_private_folder_is_refused(tmp_path):

@@ -107,7 +107,14 @@ def checkout(tmp_path):
         (tmp_path / name).write_text("# nothing\n")
     # Its pip is the interpreter's own; unpacking another takes seconds.
     subprocess.run(
-        [sys._base_executable, "-m", "venv", "--without-pip", "--system-site-packages", tmp_path / ".venv"],
+        [
+            os.path.realpath(sys.executable),
+            "-m",
+            "venv",
+            "--without-pip",
+            "--system-site-packages",
+            tmp_path / ".venv",
+        ],
         check=True,
     )
     return tmp_path

@@ -50,7 +50,7 @@ class Up:
         self.argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), "up"]
 
     def start(self):
-        return bounded(self.argv, env=self.env, limit_s=120.0)
+        return bounded(self.argv, env=self.env, limit_s=240.0)
 
     def processes(self) -> dict[int, str]:
         """Every live process with our marker in its environment or our folder on its command line."""
@@ -95,6 +95,17 @@ def read_until_ready(process: subprocess.Popen[str]) -> str:
     raise AssertionError(f"never seen: {waited_for}\n{seen}")
 
 
+def read_until_started(process: subprocess.Popen[str]) -> str:
+    """Return the output up to the moment when the database is ready and the programs are started."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if "starting; http" in line:
+            return seen
+    raise AssertionError(f"it ended without starting:\n{seen}")
+
+
 def test_up_serves_shows_the_first_accounts_once_and_stops_without_a_trace(up):
     with up.start() as process:
         output = read_until_ready(process)
@@ -119,7 +130,8 @@ def test_up_serves_shows_the_first_accounts_once_and_stops_without_a_trace(up):
     assert "redis_url" not in remembered
     assert token[0] not in remembered
     with up.start() as process:
-        assert "apk_" not in read_until_ready(process)
+        assert "apk_" not in read_until_started(process)
+        until(lambda: len(up.processes()) >= 10)
         # This time the kernel gives no chance to say goodbye.
         process.kill()
         until(lambda: up.processes() == {}, limit_s=40)
@@ -127,7 +139,8 @@ def test_up_serves_shows_the_first_accounts_once_and_stops_without_a_trace(up):
 
 def test_nothing_survives_a_killed_supervisor(up):
     with up.start() as process:
-        read_until_ready(process)
+        read_until_started(process)
+        until(lambda: len(up.processes()) >= 10)
         inner = [
             pid for pid, command in up.processes().items() if "--guarded" in command and pid != process.pid
         ]

@@ -1,0 +1,136 @@
+"""What the issue routes take, and, for the published schema, what they answer (API.md, file shapes)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from issues.evidence import MAX_COMPLEXITY_CHARS, MAX_KEY_CHARS, MAX_TOKEN_CHARS
+from issues.severity import MAJOR, MINOR
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+ONE_WORD = r"^[^\s\x00-\x1f\x7f]+$"
+MAX_EVIDENCE = 1000
+MAX_EVIDENCE_CHARS = 16_384
+MAX_DESCRIPTION = 65_536
+
+
+class IssueQueryIn(serializers.Serializer[Any]):
+    """A report by query parameters."""
+
+    issue_key = serializers.RegexField(PRINTABLE, max_length=MAX_KEY_CHARS, trim_whitespace=False)
+    severity = serializers.ChoiceField([MINOR, MAJOR])
+    source = serializers.RegexField(  # type: ignore[assignment]  # the field's name in the contract
+        ONE_WORD, max_length=MAX_TOKEN_CHARS, trim_whitespace=False
+    )
+    category = serializers.RegexField(PRINTABLE, max_length=MAX_TOKEN_CHARS, trim_whitespace=False)
+    task_category = serializers.CharField(
+        max_length=MAX_TOKEN_CHARS, required=False, allow_null=True, allow_blank=True
+    )
+    complexity = serializers.CharField(
+        max_length=MAX_COMPLEXITY_CHARS, required=False, allow_null=True, allow_blank=True
+    )
+
+
+class EvidenceIn(serializers.ListField):
+    """A bare list of evidence strings. Long ones are accepted and stored clipped."""
+
+    child = serializers.CharField(max_length=MAX_EVIDENCE_CHARS, allow_blank=True, trim_whitespace=False)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_EVIDENCE, **options)
+
+
+class IssueIn(IssueQueryIn):
+    """A report as one JSON object."""
+
+    evidence_refs = EvidenceIn(required=False)
+    description = serializers.CharField(
+        max_length=MAX_DESCRIPTION, required=False, allow_blank=True, trim_whitespace=False
+    )
+    expected_fail = serializers.BooleanField(required=False)
+
+
+class BacklogQueryIn(serializers.Serializer[Any]):
+    """Whose backlog; the default project's when absent."""
+
+    project_id = serializers.CharField(max_length=128, required=False)
+
+
+class IssueOut(serializers.Serializer[Any]):
+    """One issue of a phase."""
+
+    issue_key = serializers.CharField()
+    severity = serializers.ChoiceField([MINOR, MAJOR])
+    effective_severity = serializers.ChoiceField([MINOR, MAJOR])
+    source = serializers.CharField()  # type: ignore[assignment]  # the field's name in the contract
+    category = serializers.CharField()
+    task_category = serializers.CharField()
+    complexity = serializers.CharField()
+    expected_fail = serializers.BooleanField()
+    occurrence_count = serializers.IntegerField()
+    first_seen_run = serializers.CharField()
+    last_seen_run = serializers.CharField()
+    evidence_refs = serializers.ListField(child=serializers.CharField())
+
+
+class PhaseFileOut(serializers.Serializer[Any]):
+    """A phase's issues with the counts of the whole phase."""
+
+    phase_id = serializers.CharField()
+    tier_id = serializers.CharField()
+    issues = IssueOut(many=True)
+    minor_issue_count = serializers.IntegerField()
+    major_issue_count = serializers.IntegerField()
+    issue_state = serializers.ChoiceField(["no_issues", "has_minor_issues", "has_major_issues"])
+
+
+class IndexEntryOut(serializers.Serializer[Any]):
+    """One key in a run."""
+
+    category = serializers.CharField()
+    severity = serializers.ChoiceField([MINOR, MAJOR])
+    effective_severity = serializers.ChoiceField([MINOR, MAJOR])
+    first_phase_index = serializers.IntegerField()
+    last_phase_index = serializers.IntegerField()
+    occurrence_count = serializers.IntegerField()
+    seen_in_tiers = serializers.ListField(child=serializers.CharField())
+    seen_in_phases = serializers.ListField(child=serializers.CharField())
+
+
+class BacklogEntryOut(serializers.Serializer[Any]):
+    """One key in a project's memory."""
+
+    category = serializers.CharField()
+    base_severity = serializers.ChoiceField([MINOR, MAJOR])
+    age_in_runs = serializers.IntegerField()
+    age_in_tiers = serializers.IntegerField()
+    first_seen_run_id = serializers.CharField()
+    last_seen_run_id = serializers.CharField()
+    last_seen_at = serializers.DateTimeField()
+    seen_in_tiers = serializers.ListField(child=serializers.CharField())
+    status = serializers.ChoiceField(["open", "needs_cleanup", "resolved", "reopened"])
+
+
+class RecordedOut(serializers.Serializer[Any]):
+    """What a report touched; the backlog's entry is empty for an expected failure that it doesn't know."""
+
+    message = serializers.CharField()
+    phase_file = PhaseFileOut()
+    run_index_entry = IndexEntryOut()
+    project_backlog_entry = BacklogEntryOut()
+
+
+class RunIndexOut(serializers.Serializer[Any]):
+    """A run's issues by key."""
+
+    run_id = serializers.CharField()
+    issues_by_key = serializers.DictField(child=IndexEntryOut())
+
+
+class BacklogOut(serializers.Serializer[Any]):
+    """A project's backlog by key."""
+
+    project_id = serializers.CharField()
+    issues_by_key = serializers.DictField(child=BacklogEntryOut())

@@ -1,0 +1,113 @@
+"""The issue routes: record, a run's index, a project's backlog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from autopack_site.kernel.auth import Role
+from autopack_site.kernel.errors import Invalid, problem
+from autopack_site.kernel.problem import validation_rows
+from issues import services, shapes
+from issues.api.serializers import (
+    BacklogOut,
+    BacklogQueryIn,
+    EvidenceIn,
+    IssueIn,
+    IssueQueryIn,
+    RecordedOut,
+    RunIndexOut,
+)
+from runs.api.views import ANY_ROLE, AgentView
+from runs.errors import PhaseNotFound, RunNotFound
+from runs.ports import IssueReport
+from strategy.errors import ProjectNotFound
+from strategy.services import project_for
+
+
+class RecordIssueView(AgentView):
+    """Record what somebody saw in a phase, also after it has ended."""
+
+    allowed_roles = (Role.BUILDER, Role.AUDITOR, Role.VERIFIER)
+
+    @extend_schema(parameters=[IssueQueryIn], request=IssueIn, responses=RecordedOut)
+    def post(self, request: Request, run_id: str, phase_id: str) -> Response:
+        """Record one issue, by query parameters with a bare list of evidence or as one JSON object."""
+        report = self._report()
+        [shared] = services.record_reports(
+            self._phase_pk(run_id, phase_id), [report], reporter=self.caller.name
+        )
+        return Response(
+            {
+                "message": f"Issue {report.issue_key} recorded",
+                "phase_file": shared.phase_file,
+                "run_index_entry": shared.run_index_entry,
+                "project_backlog_entry": shared.project_backlog_entry,
+            }
+        )
+
+    def _phase_pk(self, run_id: str, phase_id: str) -> int:
+        pk = (
+            self.visible_phases()
+            .filter(run_id=run_id, phase_id=phase_id)
+            .values_list("pk", flat=True)
+            .first()
+        )
+        if pk is None:
+            self.require_run(run_id)
+            raise PhaseNotFound(f"Phase {phase_id} not found in run {run_id}")
+        return int(pk)
+
+    def _report(self) -> IssueReport:
+        """Read either form. An object may leave to the query parameters what it does not hold itself."""
+        body = self.request.data
+        if isinstance(body, dict) and body:
+            fields = self.body(IssueIn, **{**self.request.query_params.dict(), **body})
+        elif not body or isinstance(body, list):
+            fields = {**self.query(IssueQueryIn), "evidence_refs": _evidence(body or [])}
+        else:
+            message = "The body must be a list of evidence strings or one JSON object"
+            raise Invalid([problem("list_type", ["body"], message)])
+        fields["evidence_refs"] = tuple(fields.get("evidence_refs", ()))
+        return IssueReport(**fields)
+
+
+class IssueIndexView(AgentView):
+    """A run's issues by key."""
+
+    allowed_roles = ANY_ROLE
+
+    @extend_schema(responses=RunIndexOut)
+    def get(self, request: Request, run_id: str) -> Response:
+        """Return the whole index."""
+        run = self.visible_runs().filter(pk=run_id).only("run_id").first()
+        if run is None:
+            raise RunNotFound(f"Run {run_id} not found")
+        return Response(shapes.run_index(run))
+
+
+class BacklogView(AgentView):
+    """A project's backlog by key."""
+
+    allowed_roles = ANY_ROLE
+
+    @extend_schema(parameters=[BacklogQueryIn], responses=BacklogOut)
+    def get(self, request: Request) -> Response:
+        """Return the whole backlog, resolved entries too."""
+        project = project_for(self.query(BacklogQueryIn).get("project_id"))
+        scope = self.caller.project_scope
+        if scope is not None and scope != project.project_id:
+            raise ProjectNotFound(f"Project {project.project_id} not found")
+        return Response(shapes.project_backlog(project))
+
+
+def _evidence(body: Any) -> list[str]:
+    try:
+        refs: list[str] = EvidenceIn().run_validation(body)
+    except ValidationError as error:
+        raise Invalid(validation_rows(error.detail, ["body"])) from error
+    return refs

@@ -1,0 +1,83 @@
+"""What beat does for backlogs: ages what a start did not, and applies thresholds that have changed since."""
+
+from __future__ import annotations
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import Exists, Min, OuterRef
+
+from issues.aging import project_thresholds
+from issues.backlog import age, lock_backlog, mark_aged
+from issues.models import BacklogAging, BacklogEntry
+from runs import outbox
+from runs.models import Run, Tier
+from strategy.models import Project
+
+log = structlog.get_logger(__name__)
+SWEEP_LOCKS = 7_301_003  # the class of advisory locks; the second key is the project
+_KEY_SPACE = 2**31
+MAX_BEGUN = 200  # runs, and tiers, that one sweep ages a project for; the next sweep goes on
+
+
+def sweep_backlogs() -> int:
+    """Age and mark the open entries of every project; return how many projects changed.
+
+    One short transaction a project. Two sweeps at once do the work once.
+    """
+    changed = 0
+    live = BacklogEntry.objects.live().filter(project=OuterRef("pk"))
+    for project in Project.objects.filter(Exists(live)).select_related("ruleset"):
+        with transaction.atomic():
+            did = _sweep(project)
+        if did:
+            changed += 1
+            _renew_files(project)
+    return changed
+
+
+def _sweep(project: Project) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [SWEEP_LOCKS, project.pk % _KEY_SPACE])
+        if not cursor.fetchone()[0]:
+            return False  # another beat's sweep is at this project
+    lock_backlog(project.pk)
+    begun = _age_for_what_began(project)
+    thresholds = project_thresholds(project.ruleset.document if project.ruleset else {})
+    marked = mark_aged(project.pk, thresholds, why="the sweep applies the ruleset's thresholds")
+    return bool(begun or marked)
+
+
+def _age_for_what_began(project: Project) -> int:
+    """Age for runs and tiers that began after an entry was opened and have no aging row; return how many.
+
+    `begin_run` and `begin_tier` write it in the start's own transaction, so there are such runs only when
+    rows came from elsewhere: restored, imported, or written by hand.
+    """
+    oldest = BacklogEntry.objects.live().filter(project=project).aggregate(at=Min("opened_at"))["at"]
+    if oldest is None:
+        return 0
+    aged = BacklogAging.objects.filter(project=project)
+    no_run_row = ~Exists(aged.filter(run_id=OuterRef("pk"), tier_id=""))
+    no_tier_row = ~Exists(aged.filter(run_id=OuterRef("run_id"), tier_id=OuterRef("tier_id")))
+    runs = Run.objects.filter(no_run_row, project=project, created_at__gt=oldest).order_by("created_at")
+    tiers = Tier.objects.filter(no_tier_row, run__project=project, started_at__gt=oldest)
+    begun = 0
+    for run_id, moment in runs.values_list("run_id", "created_at")[:MAX_BEGUN]:
+        begun += age(project.pk, run_id, "", moment)
+    rows = tiers.order_by("started_at").values_list("run_id", "tier_id", "started_at")
+    for run_id, tier_id, started_at in rows[:MAX_BEGUN]:
+        begun += age(project.pk, run_id, tier_id, started_at)
+    if begun:
+        log.warning("backlog.aged_late", project_id=project.project_id, begun=begun)
+    return begun
+
+
+def _renew_files(project: Project) -> None:
+    """Intend the backlog's file anew, by way of the project's newest run.
+
+    In a transaction of its own: a supervisor may hold the same outbox row while it waits for the backlog.
+    """
+    newest = Run.objects.filter(project=project).order_by("-created_at").values_list("run_id", flat=True)
+    if run_id := newest.first():
+        with transaction.atomic():
+            outbox.enqueue("artefacts.write", run_id, run_id=run_id)
