@@ -25,6 +25,7 @@ from runs.models import Attempt, Run, Transition
 INTERVAL_S = 0.3
 TICKER_LINES = 8
 MAX_WHY = 160
+PIPE_WIDTH = 120
 
 _GATE_WORDS = {
     AttemptState.SUBMITTED: "judged",
@@ -172,6 +173,12 @@ def _run_style(run: Run) -> str:
     if not run.is_terminal:
         return "cyan"
     return "bold green" if run.state == "DONE_SUCCESS" else "bold red"
+
+
+def console() -> Console:
+    """Return the console of standard output; into a file or a pipe, tables get room enough."""
+    made = Console()
+    return made if made.is_terminal else Console(width=PIPE_WIDTH)
 
 
 def wants_live(console: Console) -> bool:

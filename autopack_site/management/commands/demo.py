@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,7 @@ GUARD = Path(__file__).parents[2] / "guard.py"
 MANAGE = settings.BASE_DIR / "manage.py"
 RUN_LIMIT_S = 240.0
 BY = "demo"
+_UID_FIRST, _UID_RANGE, _UID_RANGES = 1_000_000, 4096, 1000
 # The demo has this machine for itself and little to do: short pauses, few processes. What is set already wins.
 TUNING = {
     "AUTOPACK_GATE_BACKOFF_S": "1", "AUTOPACK_SWEEP_S": "2", "AUTOPACK_SOFT_SHUTDOWN_S": "5",
@@ -60,7 +62,7 @@ class Command(BaseCommand):
         if options["stage"] is None:
             become_guard()
         try:
-            status = serve() if options["stage"] == "guarded" else Demo(Console()).run()
+            status = serve() if options["stage"] == "guarded" else Demo(watch.console()).run()
         except AutopackError as error:
             raise CommandError(error.detail) from error
         except KeyboardInterrupt:
@@ -78,6 +80,7 @@ def become_guard() -> NoReturn:
         "AUTOPACK_RUNS_DIR": str(home / "runs"),
         "AUTOPACK_BIND": f"127.0.0.1:{free_port()}",
     }
+    environment.setdefault("AUTOPACK_SANDBOX_UID_BASE", str(uid_base(home)))
     for name in ("DATABASE_URL", "AUTOPACK_REDIS_URL"):  # another Autopack's workers may be at work there
         environment.pop(name, None)
         environment.pop(f"{name}_FILE", None)
@@ -85,6 +88,14 @@ def become_guard() -> NoReturn:
     python = [sys.executable, "-I", "-S", str(GUARD)]
     argv = [*python, sys.executable, str(MANAGE), "demo", "--stage", "guarded"]
     os.execve(python[0], argv, environment)  # noqa: S606
+
+
+def uid_base(home: Path) -> int:
+    """Return where the demo's range of sandbox uids begins: not where another Autopack's does.
+
+    What ends an attempt kills whatever runs under the attempt's uid, so two Autopacks must not share uids.
+    """
+    return _UID_FIRST + zlib.crc32(str(home).encode()) % _UID_RANGES * _UID_RANGE
 
 
 def serve() -> int:

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError, Invalid, problem
@@ -79,7 +78,7 @@ class Command(BaseCommand):
         return runs
 
     def _watch(self, runs: list[Run], options: dict[str, Any]) -> int:
-        console = Console()
+        console = watch.console()
         print_json = (
             (lambda event: self.stdout.write(json.dumps(event_row(event)))) if options["as_json"] else None
         )
