@@ -45,7 +45,7 @@ def run_try(
     }  # fmt: skip
     with work_folder("gate") as folder:
         checkout = folder / "checkout"
-        mirror.checkout(sha, checkout)
+        mirror.checkout(sha, checkout, history=1)  # many tools want a repository around them
         with cell(checkout, toolchains=config.toolchains) as place:
             for step in (*config.setup, *steps):
                 is_setup = step in config.setup

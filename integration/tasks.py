@@ -35,7 +35,7 @@ def run_gate(gate_run_id: str) -> None:
 @shared_task(time_limit=300)
 def write_artefacts(run_id: str) -> None:
     """Bring a run's files up to date."""
-    artefacts.write_run(run_id)
+    artefacts.write_due(run_id)
 
 
 @shared_task(time_limit=900)

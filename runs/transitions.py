@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from runs.models import Phase, Run, Tier, Transition
 
 log = structlog.get_logger(__name__)
 SYSTEM = "autopack"
+FILES_DELAY_S = 1.0
 _ENDS = {"run": lifecycle.TERMINAL_RUN_STATES, "tier": lifecycle.TERMINAL_TIER_STATES}
 
 
@@ -72,7 +74,7 @@ def move(
         correlation_id=correlation_id() or "",
         at=now,
     )
-    outbox.enqueue("artefacts.write", run_id, run_id=run_id)
+    _write_files(run_id, at_once=machine == "run" and new in lifecycle.TERMINAL_RUN_STATES)
     log.info(f"{machine}.{event}", run_id=run_id, subject=name, state=str(new))
 
 
@@ -100,5 +102,11 @@ def note(
         correlation_id=correlation_id() or "",
         at=clock.now(),
     )
-    outbox.enqueue("artefacts.write", run_id, run_id=run_id)
+    _write_files(run_id)
     log.info(f"{machine}.{event}", run_id=run_id, subject=name)
+
+
+def _write_files(run_id: str, *, at_once: bool = False) -> None:
+    """Have the run's files written: a burst of changes once, at the next sweep; an ended run at once."""
+    due_at = None if at_once else clock.now() + timedelta(seconds=FILES_DELAY_S)
+    outbox.enqueue("artefacts.write", run_id, due_at=due_at, run_id=run_id)

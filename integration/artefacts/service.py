@@ -36,13 +36,14 @@ from integration.logs import tail
 from integration.models import GateRun
 from integration.repository import log_path
 from runs import outbox
-from runs.models import Run
+from runs.models import Outbox, Run
 from strategy.models import Project
 
 log = structlog.get_logger(__name__)
 TOPIC = "artefacts.write"
 WRITING_S = 60.0  # after this long without an end a write is taken for lost
 LOCK_WAIT_S = 30.0
+MAX_ROUNDS = 5
 # The folders of a run's folder where nothing but what was rendered may lie.
 OWN_FOLDERS: tuple[Place, ...] = (
     ("tiers",), ("phases",), ("issues",), (names.INCIDENT,), (names.INCIDENT, "patches"),
@@ -68,10 +69,29 @@ def stored_gate_tail(gate: GateRun) -> bytes:
         return b""
 
 
-def write_run(run_id: str, *, gate_tail: GateTail = stored_gate_tail) -> list[Place]:
+def write_due(run_id: str) -> int:
+    """Write the run's files as often as changes wait for it; return how often. What a message calls.
+
+    A run has a message for every change, so most find nothing left to do. Where another writer is at work this
+    one leaves: the other looks again after it let go. Raises ArtefactsUnwritable; the work stays in the outbox.
+    """
+    for rounds in range(MAX_ROUNDS):
+        if not Outbox.objects.filter(topic=TOPIC, key__in=[run_id, _writing(run_id)]).exists():
+            return rounds
+        try:
+            write_run(run_id, wait_s=0.0)
+        except ArtefactsBusy:
+            return rounds
+    return MAX_ROUNDS  # the sweep goes on: others want this worker too
+
+
+def write_run(
+    run_id: str, *, gate_tail: GateTail = stored_gate_tail, wait_s: float = LOCK_WAIT_S
+) -> list[Place]:
     """Bring the run's folder and its project's files up to date; return the places that changed.
 
-    Safe to repeat and to race. Raises ArtefactsBusy and ArtefactsUnwritable; the work then stays in the outbox.
+    Safe to repeat and to race; waits up to `wait_s` for another writer of the run. Raises ArtefactsBusy and
+    ArtefactsUnwritable; the work then stays in the outbox.
     """
     try:
         folder = names.run_folder(run_id)
@@ -80,7 +100,7 @@ def write_run(run_id: str, *, gate_tail: GateTail = stored_gate_tail) -> list[Pl
         log.error("artefacts.refused", run_id=run_id)
         return []
     tree = Tree(Path(settings.RUNS_DIR))
-    with _locked(run_id):
+    with _locked(run_id, wait_s):
         _begin(run_id)
         with snapshot():
             rows = load_run(run_id)
@@ -98,7 +118,7 @@ def write_run(run_id: str, *, gate_tail: GateTail = stored_gate_tail) -> list[Pl
 
 def write_project(project_id: str) -> list[Place]:
     """Bring the project's backlog and ruleset files up to date; return the places that changed."""
-    with _locked(f"project.{project_id}"):
+    with _locked(f"project.{project_id}", LOCK_WAIT_S):
         with snapshot():
             rows = load_project(project_id)
         return Tree(Path(settings.RUNS_DIR)).write(render_project(rows)) if rows else []
@@ -182,12 +202,12 @@ def _writing(run_id: str) -> str:
 
 
 @contextmanager
-def _locked(name: str) -> Iterator[None]:
+def _locked(name: str, wait_s: float) -> Iterator[None]:
     """Hold the lock file of a folder. It lies beside the folders, and no id begins with a dot."""
     locks = Path(settings.RUNS_DIR) / ".locks"
     locks.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     try:
-        with held(locks / names.checked(name), timeout_s=LOCK_WAIT_S):
+        with held(locks / names.checked(name), timeout_s=wait_s):
             yield
     except GitTimedOut as error:
         raise ArtefactsBusy(error.detail) from error

@@ -8,6 +8,7 @@ import marshal
 import math
 import os
 import resource
+import secrets
 import selectors
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from typing import Any
 from integration.sandbox import bubblewrap, plain
 from integration.sandbox.errors import SandboxMisuse
 from integration.sandbox.spec import Command, Limits, Outcome, Reason, SandboxKind
+from integration.sandbox.sweep import sweep
 
 POLL_S = 0.2
 LOOK_AGAIN_S = 60.0  # after a sandbox didn't work: a host short of something may have it again
@@ -90,6 +92,7 @@ def _order(command: Command, *, uid: int | None, kind: SandboxKind) -> dict[str,
     return {
         **made,
         "parent": os.getpid(),
+        "token": f"AUTOPACK_RUN_{secrets.token_hex(12)}",
         "uid": uid,
         "rlimits": _rlimits(limits, own),
         "processes": limits.processes + 1,  # pid 1 of the namespace
@@ -200,7 +203,8 @@ def _run_as(
 ) -> Outcome:
     started = time.monotonic()
     run = _Run(on_output, command.limits.output_bytes)
-    shim, control, output, status = _start(_order(command, uid=uid, kind=kind), hold)
+    order = _order(command, uid=uid, kind=kind)
+    shim, control, output, status = _start(order, hold)
     try:
         _pump(run, control, output, status, should_stop=should_stop, wall_s=command.limits.wall_s)
         while not run.truncated and (data := _read(output)):  # what was still in the pipe
@@ -214,6 +218,8 @@ def _run_as(
         except subprocess.TimeoutExpired:
             os.kill(shim.pid, signal.SIGKILL)
             shim.wait()
+        if shim.returncode != 0:
+            sweep(order["token"], uid)
     try:
         report: dict[str, Any] = ast.literal_eval(run.report.decode())
     except (ValueError, SyntaxError):

@@ -86,7 +86,9 @@ def _bubblewrap_argv(order: dict[str, Any], status: int, gate: int) -> tuple[lis
     words += [b"--json-status-fd", str(status).encode(), b"--block-fd", str(gate).encode()]
     handle = _memory_file(b"\0".join(words) + b"\0")
     kept.append(handle)
-    return [order["program"], "--args", str(handle), "--", *order["argv"]], kept
+    # An option without effect, by which the caller finds this process if the shim can't end it any more.
+    mark = ["--unsetenv", order["token"]]
+    return [order["program"], *mark, "--args", str(handle), "--", *order["argv"]], kept
 
 
 def _close_others(kept: list[int]) -> None:

@@ -223,15 +223,54 @@ def test_concurrent_writers_leave_the_newest_state(root: Path) -> None:
     assert (root / "r1" / "run_summary.md").read_bytes().count(b"`EXECUTING`") == 6
 
 
-def test_a_folder_that_is_held_answers_busy_and_keeps_the_work(root: Path, monkeypatch) -> None:
+def test_a_folder_that_is_held_answers_busy_and_keeps_the_work(root: Path) -> None:
     run = make_run()
     service.write_run("r1")
     with transaction.atomic():
         note(run, "seen")
-    monkeypatch.setattr(service, "LOCK_WAIT_S", 0.05)
-    with held(root / ".locks" / "r1", timeout_s=1), pytest.raises(ArtefactsBusy):
-        service.write_run("r1")
+    with held(root / ".locks" / "r1", timeout_s=1):
+        with pytest.raises(ArtefactsBusy):
+            service.write_run("r1", wait_s=0.05)
+        assert service.write_due("r1") == 0
     assert [row.key for row in Outbox.objects.filter(topic="artefacts.write")] == ["r1"]
+
+
+def test_a_message_without_work_writes_nothing(root: Path, django_assert_num_queries) -> None:
+    run = make_run()
+    with django_assert_num_queries(1):
+        assert service.write_due("r1") == 0
+    assert not root.exists()
+    with transaction.atomic():
+        note(run, "seen")
+    assert [service.write_due("r1"), service.write_due("r1")] == [1, 0]
+    assert service.check() == []
+
+
+def test_a_change_during_a_write_is_written_by_the_same_writer(root: Path, monkeypatch) -> None:
+    run = failed_run()
+    with transaction.atomic():
+        note(run, "seen")
+    changes = iter(["late_report"])
+
+    def change(_gate: object) -> bytes:
+        for event in changes:
+            with transaction.atomic():
+                note(run, event)
+        return b""
+
+    monkeypatch.setitem(service.write_run.__kwdefaults__, "gate_tail", change)
+    assert service.write_due("r1") == 2
+    assert b"late_report" in (root / "r1" / "incident" / "timeline.jsonl").read_bytes()
+    assert not Outbox.objects.filter(topic="artefacts.write").exists()
+
+
+def test_the_work_of_a_killed_writer_is_taken_up(root: Path) -> None:
+    make_run()
+    with transaction.atomic():
+        outbox.enqueue("artefacts.write", "r1:writing", run_id="r1")
+    assert service.write_due("r1") == 1
+    assert (root / "r1" / "run_summary.md").is_file()
+    assert not Outbox.objects.filter(topic="artefacts.write").exists()
 
 
 def test_a_run_that_is_gone_leaves_no_work_and_no_file(root: Path) -> None:

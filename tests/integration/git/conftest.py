@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,10 +60,11 @@ class Project:
         return patch
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A repository with a few files of each kind."""
-    made = Project(tmp_path / "project")
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a repository that has a few files of each kind, and a mirror that has fetched it."""
+    folder = tmp_path_factory.mktemp("template")
+    made = Project(folder / "project")
     made.path.mkdir()
     made.git("init", "-q", "-b", "main")
     made.write("README.md", "# Read me\n")
@@ -72,16 +74,22 @@ def project(tmp_path: Path) -> Project:
     made.write("run.sh", "#!/bin/sh\necho hello\n").chmod(0o755)
     made.write(".gitignore", "build/\n*.log\n!keep.log\n")
     made.commit("base")
-    return made
+    mirror = Mirror(folder / "mirrors" / "project.git")
+    mirror.create()
+    mirror.fetch(made.path, "main")
+    return folder
 
 
 @pytest.fixture
-def mirror(tmp_path: Path, project: Project) -> Mirror:
+def project(template: Path, tmp_path: Path) -> Project:
+    """A user's repository of the test's own."""
+    return Project(shutil.copytree(template / "project", tmp_path / "project"))
+
+
+@pytest.fixture
+def mirror(template: Path, tmp_path: Path) -> Mirror:
     """Autopack's mirror, with the project's main branch fetched."""
-    made = Mirror(tmp_path / "mirrors" / "project.git")
-    made.create()
-    made.fetch(project.path, "main")
-    return made
+    return Mirror(shutil.copytree(template / "mirrors" / "project.git", tmp_path / "mirrors" / "project.git"))
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from integration import git
@@ -117,9 +119,11 @@ HOSTILE: list[tuple[str, bytes, str]] = [
 
 @pytest.mark.parametrize(("patch", "code"), [pytest.param(p, c, id=i) for i, p, c in HOSTILE])
 def test_hostile_shape_is_refused_by_our_code_before_git_runs(
-    patch: bytes, code: str, mirror: Mirror, base: str, monkeypatch: pytest.MonkeyPatch
+    patch: bytes, code: str, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    mirror = Mirror(template / "mirrors" / "project.git")
     before = contents(mirror)
+    base = next(iter(mirror.refs("refs/remotes").values()))
     with monkeypatch.context() as patched:
 
         def forbidden(*args: str, **_options: object) -> None:

@@ -27,6 +27,7 @@ from tests.integration.git.conftest import Project, build, new_file
 
 def state(project: Project) -> tuple[object, ...]:
     """Return what a user would notice: files with their times, index, HEAD, status."""
+    status = project.git("--no-optional-locks", "status", "--short")
     files = [
         (str(path), path.lstat().st_mtime_ns, path.lstat().st_mode)
         for path in sorted(project.path.rglob("*"))
@@ -37,7 +38,7 @@ def state(project: Project) -> tuple[object, ...]:
         files,
         (inner / "index").read_bytes(),
         (inner / "HEAD").read_text(),
-        project.git("status", "--short"),
+        status,
     )
 
 
@@ -68,7 +69,8 @@ def test_fetch_tells_what_is_wrong(tmp_path: Path, project: Project, mirror: Mir
 @pytest.mark.parametrize(
     "address",
     ["ext::sh -c touch% /tmp/x", "http://host/x", "git://host/x", "--upload-pack=touch x", "fd::17",
-     "relative/x", "file://host/x", "user@-oProxyCommand=x:y", "ssh://-oProxyCommand=x/y", "https://ho st/x", "/a\nb", ""],
+     "relative/x", "file://host/x", "user@-oProxyCommand=x:y", "ssh://-oProxyCommand=x/y",
+     "https://ho st/x", "/a\nb", ""],
 )  # fmt: skip
 def test_address_of_another_kind_is_refused(address: str) -> None:
     with pytest.raises(SourceRefused):
@@ -182,8 +184,10 @@ def test_branch_that_the_user_has_checked_out_is_not_moved(
         "refs/autopack/candidates/r/p/1", "refs/heads/autonomous/\u212a", "", ":refs/heads/autonomous/x",
     ],
 )  # fmt: skip
-def test_no_other_ref_is_ever_pushed(ref: str, project: Project, mirror: Mirror, base: str) -> None:
+def test_no_other_ref_is_ever_pushed(ref: str, template: Path) -> None:
+    project, mirror = Project(template / "project"), Mirror(template / "mirrors" / "project.git")
     before = project.git("for-each-ref")
+    base = before.split(" ")[0]
     with pytest.raises(ProtectedBranch) as refusal:
         mirror.push(project.path, [(base, ref)])
     assert refusal.value.code == "protected-branch"

@@ -69,6 +69,13 @@ def test_a_write_outside_the_checkout_is_refused(attempt: Attempt, path: str) ->
         assert Path(path).read_bytes() == before
 
 
+def test_the_kernels_settings_are_mounted_read_only(attempt: Attempt) -> None:
+    _, output = attempt.shell("cat /proc/self/mounts")
+    options = {line.split()[1]: line.split()[3].split(",") for line in output.splitlines()}
+    assert options["/proc/sys"][0] == options["/"][0] == options["/usr"][0] == options["/dev"][0] == "ro"
+    assert options["/checkout"][0] == "rw"
+
+
 def test_the_toolchain_is_read_only(attempt: Attempt) -> None:
     for folder in attempt.readonly_paths:
         _, output = attempt.shell(
