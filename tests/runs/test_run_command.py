@@ -112,7 +112,7 @@ def test_ctrl_c_stops_watching_and_not_the_run(monkeypatch: pytest.MonkeyPatch) 
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch.time, "sleep", interrupt)
+    monkeypatch.setattr("runs.watch.time.sleep", interrupt)
     out = StringIO()
     with pytest.raises(SystemExit) as ended:
         call_command("run", "--attach", run.run_id, stdout=out)
