@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from integration.diffs import DiffLimits, FileChange, Kind, parse
 from autopack_site.kernel.globs import covered, folded
+from integration.diffs import DiffLimits, FileChange, Kind, parse
 from integration.names import judge_path
 from integration.patch_errors import (
     BinaryChange,
