@@ -202,6 +202,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"SeverityEnum": ["minor", "major"]},
 }
 
 # --- logs --------------------------------------------------------------------------------------------

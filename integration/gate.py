@@ -17,6 +17,7 @@ from django.db.models import F, Max
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError, Conflict
 from integration import crash
+from integration.gate_issues import reports_of
 from integration.gate_rules import INFRA, decide, fingerprint, reason_for
 from integration.gate_try import run_try
 from integration.logs import LogWriter
@@ -26,7 +27,6 @@ from integration.repository import log_path, mirror_of
 from runs import outbox, ports, services
 from runs.agents import config_of
 from runs.models import Attempt
-from runs.ports import IssueReport
 from runs.supervisor import locked_run
 
 log = structlog.get_logger(__name__)
@@ -184,37 +184,9 @@ def finish(gate: GateRun, *, verdict: str, reason: str) -> None:
         except GateLeaseLost:
             log.info("gate.verdict_dropped", gate_run_id=gate.pk)
             return
-        _record_issues(gate, tries, verdict)
+        if reports := reports_of(gate.pk, gate.phase, tries, verdict):
+            ports.ledger().record(gate.phase_id, reports, reporter="gate")
         services.gate_finished(gate.attempt_id, verdict=verdict, fingerprint=mark, reason=reason)
-
-
-def _record_issues(gate: GateRun, tries: list[dict[str, Any]], verdict: str) -> None:
-    """Every failing test is an issue; so is a red step without a report, and a flake."""
-    phase = gate.phase
-    severity = str(phase.limits.get("default_severity") or "minor")
-    reports: dict[str, IssueReport] = {}
-    for row in tries:
-        for step in row["steps"]:
-            if step["passed"]:
-                continue
-            keys = [case["id"] for case in step["failing"]] or [f"gate:{step['name']}"]
-            messages = {case["id"]: case["message"] for case in step["failing"]}
-            for key in keys:
-                reports.setdefault(
-                    key,
-                    IssueReport(
-                        issue_key=key[:255],
-                        severity="minor" if verdict == "flaky" else severity,
-                        source="test" if step["failing"] else "ci",
-                        category="flaky_test" if verdict == "flaky" else "test_failure",
-                        task_category=phase.task_category,
-                        complexity=phase.complexity,
-                        evidence_refs=(f"gate:{gate.pk}:try:{row['number']}:{step['name']}",),
-                        description=messages.get(key, step["detail"])[:2000],
-                    ),
-                )
-    if reports:
-        ports.ledger().record(gate.phase_id, list(reports.values()), reporter="gate")
 
 
 def sweep(limit: int = 200) -> int:
