@@ -81,6 +81,8 @@ def _prepare(run: Run) -> None:
     with locked_run(run.run_id) as fresh:
         if fresh.state != RunState.RUN_CREATED:
             return  # another worker was first
+        if fresh.previous_id is not None:
+            ports.ledger().begin_run(fresh.run_id, fresh.project_id)
         now = clock.database_now()
         move(
             fresh,
