@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ def run_try(
     *,
     profile: str,
     number: int,
-    deadline_at: datetime,
+    ends: float,
     write: Callable[[bytes], None],
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
-    """Run the steps in order until one fails; return the try's evidence.
+    """Run the steps in order until one fails; return the try's evidence. No step runs past `ends` (monotonic).
 
     Keys: number, verdict (green, red, infra_failed, cancelled), sandbox, sandbox_detail, started_at,
     steps [{name, argv, passed, exit_code, reason, detail, duration_s, tests, failing [{id, message}]}].
@@ -43,14 +43,14 @@ def run_try(
         "number": number, "verdict": GREEN, "sandbox": "", "sandbox_detail": "",
         "started_at": clock.now().isoformat(), "steps": [],
     }  # fmt: skip
-    with work_folder("gate") as folder:
-        checkout = folder / "checkout"
+    with work_folder("gate") as work:
+        checkout = work.path / "checkout"
         mirror.checkout(sha, checkout, history=1)  # many tools want a repository around them
-        with cell(checkout, toolchains=config.toolchains) as place:
+        with cell(checkout, toolchains=config.toolchains, hold=(work.lock,)) as place:
             for step in (*config.setup, *steps):
                 is_setup = step in config.setup
                 write(f"\n=== try {number}: {step.name}: {' '.join(step.argv)}\n".encode())
-                row, outcome = _run_step(place, step, config.limits, profile, deadline_at, write, should_stop)
+                row, outcome = _run_step(place, step, config.limits, profile, ends, write, should_stop)
                 evidence["steps"].append(row)
                 evidence["sandbox"], evidence["sandbox_detail"] = outcome.sandbox, outcome.sandbox_detail
                 if config.require_sandbox and outcome.sandbox == "none":
@@ -79,11 +79,11 @@ def _run_step(
     step: GateStep,
     limits: GateLimits,
     profile: str,
-    deadline_at: datetime,
+    ends: float,
     write: Callable[[bytes], None],
     should_stop: Callable[[], bool],
 ) -> tuple[dict[str, Any], Outcome]:
-    left_s = max((deadline_at - clock.now()).total_seconds(), 0.1)
+    left_s = max(ends - time.monotonic(), 0.1)
     outcome = place.run(
         step.argv,
         env={"CI": "true", "CI_PROFILE": profile, "PYTHONDONTWRITEBYTECODE": "1", **dict(step.env)},
