@@ -113,7 +113,7 @@ MAX_LOST_ATTEMPTS = env_int("AUTOPACK_MAX_LOST_ATTEMPTS", default=25, minimum=1)
 APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 
 # Where the fault tests end a process (integration/crash.py); production refuses it.
-CRASH_AT = env_str("AUTOPACK_CRASH_AT", "")
+CRASH_DIR = env_str("AUTOPACK_CRASH_DIR", "")
 
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)

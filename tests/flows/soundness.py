@@ -40,9 +40,9 @@ def assert_history(world: World, run: Run) -> None:
         assert (row.version, row.from_state) == (version + 1, before), (row, world.history(run))
         last[row.machine, row.subject] = (version + 1, row.to_state)
     ends = Transition.objects.filter(run=run, machine="run", to_state__startswith="DONE_")
-    assert ends.count() == 1
+    assert ends.count() == int(Run.objects.get(pk=run.pk).is_terminal)
     for phase in run.phases.all():
-        assert last["phase", phase.phase_id] == (phase.version, phase.state)
+        assert last.get(("phase", phase.phase_id), (0, "QUEUED")) == (phase.version, phase.state)
 
 
 def assert_ledger(run: Run) -> None:
@@ -61,6 +61,7 @@ def assert_ledger(run: Run) -> None:
 
 def assert_branch(world: World, run: Run) -> None:
     """The branch in the user's repository is exactly the merged attempts: one commit a complete phase."""
+    run = Run.objects.select_related("project").get(pk=run.pk)
     merged = {
         attempt.candidate_sha: attempt.phase.phase_id
         for attempt in Attempt.objects.filter(run=run, state=AttemptState.MERGED).select_related("phase")
