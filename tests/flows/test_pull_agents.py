@@ -73,14 +73,8 @@ def agents(web: str, world: World) -> dict[str, Client]:
 
 
 def new_file(name: str, text: str) -> str:
-    head = f"diff --git a/{name} b/{name}
-new file mode 100644
-"
-    return f"{head}--- /dev/null
-+++ b/{name}
-@@ -0,0 +1 @@
-+{text}
-"
+    head = f"diff --git a/{name} b/{name}\nnew file mode 100644\n"
+    return f"{head}--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+{text}\n"
 
 
 def start(agents: dict[str, Client], world: World, *phases: dict[str, Any]) -> str:

@@ -39,7 +39,6 @@ RUN_LIMIT_S = 240.0
 BY = "demo"
 # The terminal belongs to the picture; the workers' logs go to a file, whole.
 QUIET = {"AUTOPACK_LOG_LEVEL": "WARNING"}
-_UID_FIRST, _UID_RANGE, _UID_RANGES = 1_000_000, 4096, 1000
 # The demo has this machine for itself and little to do: short pauses, few processes. What is set already wins.
 TUNING = {
     "AUTOPACK_GATE_BACKOFF_S": "1", "AUTOPACK_SWEEP_S": "2", "AUTOPACK_SOFT_SHUTDOWN_S": "5",
