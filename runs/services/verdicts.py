@@ -29,7 +29,7 @@ class MergePlan:
 
 
 def _attempt(attempt_id: str) -> Attempt:
-    attempt: Attempt = Attempt.objects.select_related("phase__tier").get(pk=attempt_id)
+    attempt: Attempt = Attempt.objects.select_related("phase__tier", "run").get(pk=attempt_id)
     return attempt
 
 
@@ -145,7 +145,6 @@ def begin_merge(attempt_id: str) -> MergePlan | None:
     """
     attempt = _attempt(attempt_id)
     run, phase = attempt.run, attempt.phase
-    run.refresh_from_db()
     outbox.settle("candidate.merge", attempt_id)
     if attempt.state != AttemptState.GREEN or run.state not in LIVE_RUN_STATES:
         return None
@@ -194,7 +193,6 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         notes="",
         claim_deadline_at=None,
     )
-    run.refresh_from_db()
     if run.state in LIVE_RUN_STATES:
         if run.state == "SNAPSHOT_CREATED":
             move(run, "queued")
