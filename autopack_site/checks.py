@@ -44,6 +44,14 @@ def refuse_unsafe_start(app_configs: Sequence[AppConfig] | None = None, **_kwarg
             found.append(
                 Error("production runs with DEBUG on", hint="unset AUTOPACK_DEBUG", id="autopack.E002")
             )
+        if settings.CRASH_AT:
+            found.append(
+                Error(
+                    f"production would end its own processes at {settings.CRASH_AT!r}",
+                    hint="unset AUTOPACK_CRASH_AT: it is for fault tests only",
+                    id="autopack.E006",
+                )
+            )
         if "*" in settings.ALLOWED_HOSTS:
             found.append(
                 Error(

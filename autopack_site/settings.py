@@ -112,6 +112,9 @@ GATE_DEADLINE_S = env_float("AUTOPACK_GATE_DEADLINE_S", default=1800.0, minimum=
 MAX_LOST_ATTEMPTS = env_int("AUTOPACK_MAX_LOST_ATTEMPTS", default=25, minimum=1)
 APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 
+# Where the fault tests end a process (integration/crash.py); production refuses it.
+CRASH_AT = env_str("AUTOPACK_CRASH_AT", "")
+
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
 # Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
@@ -199,6 +202,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"SeverityEnum": ["minor", "major"]},
 }
 
 # --- logs --------------------------------------------------------------------------------------------

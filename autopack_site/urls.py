@@ -8,6 +8,7 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("runs.api.urls")),
+    path("", include("issues.api.urls")),
 ]
 
 handler400 = "autopack_site.error_views.bad_request"

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from autopack_site.kernel import clock
-from integration import apply, gate
+from integration import apply, crash, gate
 from integration.git_errors import BranchTaken, RefMoved, UnknownRevision
 from integration.logs import tail
 from integration.mirror import Mirror
@@ -34,6 +34,7 @@ class GitWorkspace:
         mirror = mirror_of(run.project)
         mirror.create()
         base = mirror.fetch(run.project.source, branch)
+        crash.line("base-fetched")
         if run.previous is not None:
             base = run.previous.head_commit
         ref = branch_ref(run_id)
@@ -41,6 +42,7 @@ class GitWorkspace:
             mirror.update_ref(ref, base, None)
         except RefMoved as moved:
             base = _own_start(mirror, moved.current, base, run)
+        crash.line("branch-started")
         return Base(commit=base, branch=branch)
 
     def build_candidate(self, attempt_id: str) -> None:

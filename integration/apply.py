@@ -32,18 +32,23 @@ def build(attempt_id: str) -> None:
         .filter(pk=attempt_id)
         .first()
     )
-    if attempt is None or attempt.state != AttemptState.SUBMITTED:
+    if attempt is None:
+        return
+    if attempt.state != AttemptState.SUBMITTED:
+        services.forget_build(attempt_id)
         return
     base = attempt.base_commit
     try:
         candidate = _candidate(attempt)
     except PatchRefused as error:
-        services.record_refusal(attempt_id, code=error.code, reason=error.detail, is_policy=error.is_policy)
+        services.record_refusal(
+            attempt_id, code=error.code, reason=error.detail, is_policy=error.is_policy, base=base
+        )
         return
     except GitFailed as error:
         log.warning("candidate.git_failed", attempt_id=attempt_id, code=error.code)
         if not error.retryable:
-            services.record_broken_apply(attempt_id, code=error.code, reason=error.detail)
+            services.record_broken_apply(attempt_id, code=error.code, reason=error.detail, base=base)
         return  # the outbox row stays open; the sweep tries again
     crash.line("candidate-kept")
     services.record_candidate(attempt_id, base=base, sha=candidate.sha)

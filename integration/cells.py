@@ -28,6 +28,7 @@ class Cell:
     toolchains: tuple[Path, ...]
     readonly: tuple[Path, ...]
     writable: tuple[Path, ...]
+    hold: tuple[int, ...] = ()
 
     @property
     def uid(self) -> int | None:
@@ -60,7 +61,7 @@ class Cell:
             readonly_paths=tuple(dict.fromkeys((*self._chains(), *self.readonly))),
             writable_paths=self.writable,
         )
-        hold = (self.lease.descriptor,) if self.lease else ()
+        hold = (*self.hold, *((self.lease.descriptor,) if self.lease else ()))
         return runner.run(command, on_output=on_output, should_stop=should_stop, uid=self.uid, hold=hold)
 
     def take_back(self) -> None:
@@ -86,8 +87,12 @@ def cell(
     toolchains: Sequence[str] = (),
     readonly: Sequence[Path] = (),
     writable: Sequence[Path] = (),
+    hold: Sequence[int] = (),
 ) -> Iterator[Cell]:
-    """Hold a uid of its own for the block (under root) and hand the checkout over to it."""
+    """Hold a uid of its own for the block (under root) and hand the checkout over to it.
+
+    `hold` are descriptors that stay open as long as a command lives, even when this process is killed.
+    """
     with attempt_uid(
         base=settings.SANDBOX_UID_BASE, size=UID_RANGE, state_dir=Path(settings.STATE_DIR)
     ) as lease:
@@ -97,6 +102,7 @@ def cell(
             toolchains=tuple(Path(chain) for chain in toolchains),
             readonly=tuple(readonly),
             writable=tuple(writable),
+            hold=tuple(hold),
         )
         if lease is not None:
             for folder in (checkout, *writable):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from integration import git
 from integration.git import Place
 from integration.git_errors import GitFailed
+from integration.quarantine import quarantine
 
 # Blobs are taken and given as they are: no attribute of a project's tree changes a byte, starts a driver or
 # leaves a file out. This file wins over every `.gitattributes`.
@@ -88,5 +88,5 @@ def _index(mirror: Place, path: Path | None) -> Iterator[Path]:
     if path is not None:
         yield path
         return
-    with tempfile.TemporaryDirectory(dir=mirror.git_dir / "autopack") as folder:
-        yield Path(folder) / "index"
+    with quarantine(mirror.git_dir) as aside:
+        yield aside.index

@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 
 from autopack_site.kernel.errors import AutopackError, Conflict
-from integration import apply
+from integration import apply, crash
 from integration.cells import Cell, cell
 from integration.collect import collect
 from integration.git_errors import GitFailed
@@ -65,6 +65,7 @@ def work(phase_pk: int, kind: str) -> None:
     )
     if claim is None:
         return
+    crash.line("phase-claimed")
 
     with Renewal(lambda: services.heartbeat(claim.lease_id, fence=claim.fence)) as renewal:
         try:
@@ -72,6 +73,7 @@ def work(phase_pk: int, kind: str) -> None:
         except Conflict as error:
             log.info("agent.lease_lost", attempt_id=claim.attempt_id, code=error.code)
             return
+    crash.line("result-submitted")
     if attempt_id is not None:
         apply.build(attempt_id)
 
@@ -79,7 +81,8 @@ def work(phase_pk: int, kind: str) -> None:
 def _serve(run: Run, agent: AgentConfig, claim: Claim, is_lost: Callable[[], bool]) -> str | None:
     """Run the agent and hand in what came of it; return the attempt whose candidate is to be built."""
     mirror = mirror_of(run.project)
-    with work_folder(claim.kind) as folder:
+    with work_folder(claim.kind) as own:
+        folder = own.path
         try:
             _check_out(mirror, claim, folder / "checkout")
         except (GitFailed, OSError) as error:
@@ -93,11 +96,13 @@ def _serve(run: Run, agent: AgentConfig, claim: Claim, is_lost: Callable[[], boo
             toolchains=config_of(run).toolchains,
             readonly=(folder / "papers",),
             writable=(out,),
+            hold=(own.lock,),
         ) as place:
             outcome = _run(place, agent, claim, {**env, "AUTOPACK_RESULT": str(out / "result.json")}, is_lost)
             place.take_back()
         if outcome.reason == "cancelled":
             return None
+        crash.line("agent-finished")
         if failure := _failure_of(outcome, claim, agent):
             _fail(claim, failure)
             return None

@@ -1,7 +1,9 @@
 """Named lines at which the fault tests end the process, as `kill -9` would.
 
-`AUTOPACK_CRASH_AT=name` (tests only; refused in production by the system checks) makes `line(name)` kill the
-process the first time it is passed; `AUTOPACK_CRASH_MARK` names a file that remembers that it did.
+The setting CRASH_AT (`AUTOPACK_CRASH_AT`, for tests) names one line: whoever passes it first dies there.
+`AUTOPACK_CRASH_MARK` names a file that remembers who did, by process number; `AUTOPACK_CRASH_HOW=stop` freezes
+the process instead. Production refuses the setting twice: the system checks, and here. Unset, a line costs one
+comparison.
 """
 
 from __future__ import annotations
@@ -10,26 +12,44 @@ import os
 import signal
 from pathlib import Path
 
+from django.conf import settings
+
 LINES = (
+    "base-fetched",
+    "branch-started",
+    "phase-claimed",
+    "agent-finished",
+    "result-submitted",
     "candidate-built",
     "candidate-kept",
     "candidate-recorded",
+    "gate-claimed",
+    "gate-tried",
+    "gate-judged",
+    "gate-recorded",
+    "merge-put-off",
     "intent-recorded",
     "branch-moved",
     "tag-made",
     "pushed",
     "merge-recorded",
+    "move-given-up",
 )
 
 
 def line(name: str) -> None:
-    """Die here if the environment says so."""
-    if os.environ.get("AUTOPACK_CRASH_AT") != name:
-        return
+    """Die here if the settings say so."""
+    if name == settings.CRASH_AT and not settings.PRODUCTION:
+        _die()
+
+
+def _die() -> None:
     mark = os.environ.get("AUTOPACK_CRASH_MARK")
     if mark:
         try:
-            os.close(os.open(Path(mark), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            with Path(mark).open("x") as file:
+                file.write(str(os.getpid()))
         except FileExistsError:
             return
-    os.kill(os.getpid(), signal.SIGKILL)
+    how = signal.SIGSTOP if os.environ.get("AUTOPACK_CRASH_HOW") == "stop" else signal.SIGKILL
+    os.kill(os.getpid(), how)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +16,8 @@ from django.db.models import F, Max
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError, Conflict
+from integration import crash
+from integration.gate_issues import reports_of
 from integration.gate_rules import INFRA, decide, fingerprint, reason_for
 from integration.gate_try import run_try
 from integration.logs import LogWriter
@@ -23,7 +27,6 @@ from integration.repository import log_path, mirror_of
 from runs import outbox, ports, services
 from runs.agents import config_of
 from runs.models import Attempt
-from runs.ports import IssueReport
 from runs.supervisor import locked_run
 
 log = structlog.get_logger(__name__)
@@ -39,7 +42,6 @@ class GateLeaseLost(Conflict):
 
 def create(attempt: Attempt, *, delay_s: float = 0.0) -> GateRun:
     """Record that the attempt's candidate must be gated; in the caller's transaction."""
-    now = clock.now()
     last = GateRun.objects.filter(attempt=attempt).aggregate(last=Max("number"))["last"] or 0
     gate = GateRun.objects.create(
         run_id=attempt.run_id,
@@ -51,11 +53,10 @@ def create(attempt: Attempt, *, delay_s: float = 0.0) -> GateRun:
         patch_hash=attempt.patch_hash,
         base_commit=attempt.base_commit,
         strategy_sha256=attempt.run.strategy.sha256,
-        deadline_at=now + timedelta(seconds=settings.GATE_DEADLINE_S),
-        created_at=now,
+        deadline_at=clock.database_now() + timedelta(seconds=settings.GATE_DEADLINE_S),
+        created_at=clock.now(),
     )
-    due = now + timedelta(seconds=delay_s) if delay_s else None
-    outbox.enqueue("gate.run", gate.pk, due_at=due, gate_run_id=gate.pk)
+    outbox.enqueue("gate.run", gate.pk, delay_s=delay_s, gate_run_id=gate.pk)
     return gate
 
 
@@ -64,8 +65,10 @@ def execute(gate_run_id: str) -> None:
     gate = _claim(gate_run_id)
     if gate is None:
         return
+    crash.line("gate-claimed")
     if not services.gate_started(gate.attempt_id):
-        _write(gate, state=GateRun.State.CANCELLED, ended_at=clock.now())
+        with suppress(GateLeaseLost):  # called off already
+            _write(gate, state=GateRun.State.CANCELLED, ended_at=clock.now())
         return
     with Renewal(lambda: _renew(gate)) as renewal:
         try:
@@ -76,7 +79,9 @@ def execute(gate_run_id: str) -> None:
         except (AutopackError, OSError) as error:
             log.warning("gate.infrastructure", gate_run_id=gate.pk, error=type(error).__name__)
             verdict, reason = INFRA, str(error)
+    crash.line("gate-judged")
     finish(gate, verdict=verdict, reason=reason)
+    crash.line("gate-recorded")
 
 
 def _claim(gate_run_id: str) -> GateRun | None:
@@ -137,7 +142,7 @@ def _tries(gate: GateRun, renewal: Renewal) -> tuple[str, str]:
                 steps,
                 profile=gate.profile,
                 number=len(tries) + 1,
-                deadline_at=_deadline(gate, attempt),
+                ends=_ends(gate, attempt),
                 write=out.write,
                 should_stop=renewal.is_lost,
             )
@@ -146,15 +151,20 @@ def _tries(gate: GateRun, renewal: Renewal) -> tuple[str, str]:
             tries.append(row)
             gate.evidence = {"tries": tries}
             _write(gate, evidence=gate.evidence)
+            crash.line("gate-tried")
     if verdict in ("green", "flaky"):
         return verdict, "" if verdict == "green" else "Red, then green twice on the same commit"
     return verdict, reason_for(tries[-1])
 
 
-def _deadline(gate: GateRun, attempt: Attempt) -> datetime:
-    """Return when a try must be over: the gate's own deadline, or the run's wall clock if that is sooner."""
+def _ends(gate: GateRun, attempt: Attempt) -> float:
+    """Return when a try must be over (monotonic): at the gate's deadline, or at the run's if that is sooner.
+
+    Deadlines are the database's; a host whose clock jumps neither cuts a try short nor lets it run on.
+    """
     run_ends = attempt.run.deadline_at
-    return min(gate.deadline_at, run_ends) if run_ends else gate.deadline_at
+    deadline = min(gate.deadline_at, run_ends) if run_ends else gate.deadline_at
+    return time.monotonic() + (deadline - clock.database_now()).total_seconds()
 
 
 def finish(gate: GateRun, *, verdict: str, reason: str) -> None:
@@ -174,37 +184,9 @@ def finish(gate: GateRun, *, verdict: str, reason: str) -> None:
         except GateLeaseLost:
             log.info("gate.verdict_dropped", gate_run_id=gate.pk)
             return
-        _record_issues(gate, tries, verdict)
+        if reports := reports_of(gate.pk, gate.phase, tries, verdict):
+            ports.ledger().record(gate.phase_id, reports, reporter="gate")
         services.gate_finished(gate.attempt_id, verdict=verdict, fingerprint=mark, reason=reason)
-
-
-def _record_issues(gate: GateRun, tries: list[dict[str, Any]], verdict: str) -> None:
-    """Every failing test is an issue; so is a red step without a report, and a flake."""
-    phase = gate.phase
-    severity = str(phase.limits.get("default_severity") or "minor")
-    reports: dict[str, IssueReport] = {}
-    for row in tries:
-        for step in row["steps"]:
-            if step["passed"]:
-                continue
-            keys = [case["id"] for case in step["failing"]] or [f"gate:{step['name']}"]
-            messages = {case["id"]: case["message"] for case in step["failing"]}
-            for key in keys:
-                reports.setdefault(
-                    key,
-                    IssueReport(
-                        issue_key=key[:255],
-                        severity="minor" if verdict == "flaky" else severity,
-                        source="test" if step["failing"] else "ci",
-                        category="flaky_test" if verdict == "flaky" else "test_failure",
-                        task_category=phase.task_category,
-                        complexity=phase.complexity,
-                        evidence_refs=(f"gate:{gate.pk}:try:{row['number']}:{step['name']}",),
-                        description=messages.get(key, step["detail"])[:2000],
-                    ),
-                )
-    if reports:
-        ports.ledger().record(gate.phase_id, list(reports.values()), reporter="gate")
 
 
 def sweep(limit: int = 200) -> int:
@@ -212,7 +194,10 @@ def sweep(limit: int = 200) -> int:
     now = clock.database_now()
     count = 0
     for gate in GateRun.objects.overdue(now).order_by("deadline_at")[:limit]:
-        count += _expire(gate, now)
+        try:
+            count += _expire(gate, now)
+        except AutopackError as error:  # a gate that can't end must not keep the others from it
+            log.error("gate.not_expired", gate_run_id=gate.pk, code=error.code)
     abandoned = GateRun.objects.abandoned(now).filter(deadline_at__gt=now)
     for gate in abandoned.order_by("lease_expires_at")[:limit]:
         with transaction.atomic():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ def run_try(
     *,
     profile: str,
     number: int,
-    deadline_at: datetime,
+    ends: float,
     write: Callable[[bytes], None],
     should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
-    """Run the steps in order until one fails; return the try's evidence.
+    """Run the steps in order until one fails; return the try's evidence. No step runs past `ends` (monotonic).
 
     Keys: number, verdict (green, red, infra_failed, cancelled), sandbox, sandbox_detail, started_at,
     steps [{name, argv, passed, exit_code, reason, detail, duration_s, tests, failing [{id, message}]}].
@@ -43,14 +43,14 @@ def run_try(
         "number": number, "verdict": GREEN, "sandbox": "", "sandbox_detail": "",
         "started_at": clock.now().isoformat(), "steps": [],
     }  # fmt: skip
-    with work_folder("gate") as folder:
-        checkout = folder / "checkout"
+    with work_folder("gate") as work:
+        checkout = work.path / "checkout"
         mirror.checkout(sha, checkout, history=1)  # many tools want a repository around them
-        with cell(checkout, toolchains=config.toolchains) as place:
+        with cell(checkout, toolchains=config.toolchains, hold=(work.lock,)) as place:
             for step in (*config.setup, *steps):
                 is_setup = step in config.setup
                 write(f"\n=== try {number}: {step.name}: {' '.join(step.argv)}\n".encode())
-                row, outcome = _run_step(place, step, config.limits, profile, deadline_at, write, should_stop)
+                row, outcome = _run_step(place, step, config.limits, profile, ends, write, should_stop)
                 evidence["steps"].append(row)
                 evidence["sandbox"], evidence["sandbox_detail"] = outcome.sandbox, outcome.sandbox_detail
                 if config.require_sandbox and outcome.sandbox == "none":
@@ -79,11 +79,11 @@ def _run_step(
     step: GateStep,
     limits: GateLimits,
     profile: str,
-    deadline_at: datetime,
+    ends: float,
     write: Callable[[bytes], None],
     should_stop: Callable[[], bool],
 ) -> tuple[dict[str, Any], Outcome]:
-    left_s = max((deadline_at - clock.now()).total_seconds(), 0.1)
+    left_s = max(ends - time.monotonic(), 0.1)
     outcome = place.run(
         step.argv,
         env={"CI": "true", "CI_PROFILE": profile, "PYTHONDONTWRITEBYTECODE": "1", **dict(step.env)},
@@ -118,6 +118,12 @@ def _run_step(
     return row, outcome
 
 
+def _file_of(classname: str) -> str:
+    """Return the file that a dotted class name stands for, as pytest's JUnit writes it; else nothing."""
+    parts = [part for part in classname.split(".") if part and not part[0].isupper()]
+    return "/".join(parts) + ".py" if len(parts) > 1 and all(part.isidentifier() for part in parts) else ""
+
+
 def _told(outcome: Outcome) -> str:
     if outcome.reason == "exited":
         return f"exit code {outcome.exit_code}" if outcome.signal is None else f"signal {outcome.signal}"
@@ -145,8 +151,9 @@ def _read_reports(checkout: Path, step: GateStep, row: dict[str, Any]) -> None:
                 totals[key] += counted[key]
             for case in report.failed_cases:
                 where = case.classname or case.file or ""
+                name = f"{where}::{case.name}" if where else case.name
                 failing.append(
-                    {"id": f"{where}::{case.name}" if where else case.name, "message": case.message}
+                    {"id": name, "message": case.message, "file": case.file or _file_of(case.classname)}
                 )
     row["tests"] = totals
     row["failing"] = failing[:MAX_FAILING]

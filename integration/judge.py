@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autopack_site.kernel.globs import covered, folded
 from integration.diffs import DiffLimits, FileChange, Kind, parse
-from integration.globs import covered, folded
 from integration.names import judge_path
 from integration.patch_errors import (
     BinaryChange,
@@ -44,7 +44,7 @@ _MARKER = re.compile(rb"(?:<{7}|>{7}|\|{7})(?: .*)?\r?")
 
 @dataclass(frozen=True)
 class PatchRules:
-    """What one patch may do. Globs are those of `integration.globs`.
+    """What one patch may do. Globs are those of `kernel.globs`.
 
     An empty `scope` is the whole repository. `protected_paths` are refused unless `allowed_protected` covers
     them too; both are compared case-folded. Sizes are bytes.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from integration.git_errors import GitTimedOut
@@ -40,3 +40,17 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def locked_folder(make: Callable[[], Path]) -> tuple[Path, int]:
+    """Make a folder by `make` and lock it; return it with the descriptor that holds the lock.
+
+    A sweep of unlocked folders that comes between the two steps takes it away; then another one is made.
+    """
+    while True:
+        folder = make()
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            if try_lock(descriptor) and folder.is_dir():
+                return folder, descriptor
+            os.close(descriptor)

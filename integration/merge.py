@@ -6,16 +6,16 @@ branch, the move is marked. Whatever happens between, `carry_out` brings it to t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 from django.conf import settings
-from django.db import transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError
 from integration import crash
-from integration.git_errors import ProtectedBranch, RefMoved
+from integration.git_errors import RefMoved
 from integration.mirror import Mirror
 from integration.models import GitIntent
 from integration.refs import branch_ref, tag_ref
@@ -37,6 +37,7 @@ def merge(attempt_id: str) -> None:
         return
     intent = _plan(str(run_id), attempt_id)
     if intent is None:
+        crash.line("merge-put-off")
         return
     crash.line("intent-recorded")
     carry_out(intent)
@@ -59,43 +60,71 @@ def _plan(run_id: str, attempt_id: str) -> GitIntent | None:
             tag_ref=tag_ref(run.run_id, attempt.phase.phase_id),
             old_sha=plan.old,
             new_sha=plan.new,
-            due_at=clock.now() + timedelta(seconds=settings.LEASE_TTL_S),
+            due_at=clock.database_now() + timedelta(seconds=settings.LEASE_TTL_S),
             created_at=clock.now(),
         )
 
 
 def carry_out(intent: GitIntent) -> None:
-    """Bring a recorded move to its end: done, or a conflict that overwrites nothing. Any number may call it."""
+    """Bring a recorded move to its end: done, or given up and taken back. Any number may call it.
+
+    `intent.due_at`, as the caller knows it, is its fence: whoever takes the move over changes it, and only
+    the last to do so may give the move up.
+    """
     run = Run.objects.select_related("project").get(pk=intent.run_id)
     mirror = mirror_of(run.project)
     if config_of(run).protects_branch(intent.ref):
-        raise ProtectedBranch(f"{intent.ref} is protected", ref=intent.ref)
+        _give_up(mirror, intent, f"{intent.ref} is protected")
+        return
+    if not _is_open(intent):
+        return
     try:
         _move_branch(mirror, intent)
         crash.line("branch-moved")
         _make_tag(mirror, intent)
         crash.line("tag-made")
     except RefMoved as error:
-        _conflict(intent, error.detail)
+        _give_up(mirror, intent, error.detail)
+        return
+    if not _is_open(intent):
         return
     try:
-        mirror.push(run.project.source, [(intent.new_sha, intent.ref), (intent.new_sha, intent.tag_ref)])
+        mirror.push(run.project.source, _pushed(intent))
     except AutopackError as error:
-        _push_failed(mirror, intent, error)
+        _push_failed(mirror, run, intent, error)
         return
     crash.line("pushed")
     _mark_done(intent)
     crash.line("merge-recorded")
 
 
+def _is_open(intent: GitIntent) -> bool:
+    """Tell whether the move is still to be made: a worker that was away for long may find it decided."""
+    return GitIntent.objects.open().filter(pk=intent.pk).exists()
+
+
+def _pushed(intent: GitIntent) -> list[tuple[str, str]]:
+    return [(intent.new_sha, intent.ref), (intent.new_sha, intent.tag_ref)]
+
+
 def _move_branch(mirror: Mirror, intent: GitIntent) -> None:
-    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try."""
-    current = mirror.read_ref(intent.ref)
+    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try.
+
+    One that is at the commit of a move that was given up is as good as at the old one: its worker died before
+    it took that back.
+    """
+    current, expected = mirror.read_ref(intent.ref), intent.old_sha
     if current == intent.new_sha:
         return
-    if current is not None and current != intent.old_sha and mirror.is_ancestor(intent.new_sha, current):
-        return
-    mirror.update_ref(intent.ref, intent.new_sha, intent.old_sha)
+    if current is not None and current != intent.old_sha:
+        if mirror.is_ancestor(intent.new_sha, current):
+            return
+        given_up = GitIntent.objects.filter(
+            run=intent.run_id, state=GitIntent.State.CONFLICT, old_sha=intent.old_sha, new_sha=current
+        )
+        if given_up.exists():
+            expected = current
+    mirror.update_ref(intent.ref, intent.new_sha, expected)
 
 
 def _make_tag(mirror: Mirror, intent: GitIntent) -> None:
@@ -124,44 +153,56 @@ def _wake_next(run_id: str) -> None:
         outbox.nudge("candidate.merge", attempt_id)
 
 
-def _conflict(intent: GitIntent, reason: str) -> None:
-    log.error("merge.conflict", run_id=intent.run_id, ref=intent.ref, reason=reason)
+def _give_up(mirror: Mirror, intent: GitIntent, reason: str) -> None:
+    """End the move without it: first in the database, which decides, then in the mirror."""
     with locked_run(intent.run_id):
-        rows = GitIntent.objects.filter(pk=intent.pk, state=GitIntent.State.PLANNED).update(
-            state=GitIntent.State.CONFLICT, reason=reason, ended_at=clock.now()
-        )
-        if rows == 1:
-            services.conflict_merge(intent.attempt_id, code="branch-conflict", reason=reason)
-            _wake_next(intent.run_id)
+        rows = GitIntent.objects.filter(
+            pk=intent.pk, state=GitIntent.State.PLANNED, due_at=intent.due_at
+        ).update(state=GitIntent.State.CONFLICT, reason=reason, ended_at=clock.now())
+        if rows != 1:
+            return  # decided, or taken over
+        log.error("merge.given_up", run_id=intent.run_id, ref=intent.ref, reason=reason)
+        services.conflict_merge(intent.attempt_id, code="branch-conflict", reason=reason)
+        _wake_next(intent.run_id)
+    crash.line("move-given-up")
+    with suppress(RefMoved):  # not moved, or moved on from by the next move
+        mirror.update_ref(intent.ref, intent.old_sha, intent.new_sha)
+    with suppress(RefMoved):
+        mirror.delete_ref(intent.tag_ref, intent.new_sha)
 
 
-def _push_failed(mirror: Mirror, intent: GitIntent, error: AutopackError) -> None:
-    """Try again later; after the last try take the mirror back to where it was, since nobody saw the move."""
+def _push_failed(mirror: Mirror, run: Run, intent: GitIntent, error: AutopackError) -> None:
+    """Try again later; after the last try give the move up, since nobody saw it."""
     tries = intent.tries + 1
     log.warning("merge.push_failed", run_id=intent.run_id, code=error.code, tries=tries)
     if error.retryable and tries < PUSH_TRIES:
         wait_s = settings.GATE_BACKOFF_S * 2 ** (tries - 1)
-        GitIntent.objects.filter(pk=intent.pk, state=GitIntent.State.PLANNED).update(
-            tries=tries, reason=error.detail, due_at=clock.now() + timedelta(seconds=wait_s)
+        GitIntent.objects.filter(pk=intent.pk, state=GitIntent.State.PLANNED, due_at=intent.due_at).update(
+            tries=tries,
+            reason=error.detail,
+            due_at=clock.database_now() + timedelta(seconds=wait_s),
         )
         return
-    try:
-        mirror.update_ref(intent.ref, intent.old_sha, intent.new_sha)
-        mirror.delete_ref(intent.tag_ref, intent.new_sha)
-    except RefMoved:
-        log.warning("merge.rollback_skipped", run_id=intent.run_id, ref=intent.ref)
-    _conflict(intent, f"The project's repository did not take the branch: {error.detail}")
+    if mirror.has_pushed(run.project.source, _pushed(intent)):
+        _mark_done(intent)  # the push arrived, and its answer did not
+        return
+    _give_up(mirror, intent, f"The project's repository did not take the branch: {error.detail}")
 
 
 def recover(limit: int = 100) -> int:
-    """Carry out what a worker left half done; return how many intents were looked at. The sweep's."""
-    now = clock.now()
+    """Carry out what a worker left half done; return how many intents were looked at. The sweep's.
+
+    A move that fails is left for a later sweep, and keeps none of the others waiting.
+    """
+    now = clock.database_now()
     due = list(GitIntent.objects.due(now).order_by("due_at")[:limit])
     for intent in due:
-        with transaction.atomic():
-            mine = GitIntent.objects.filter(pk=intent.pk, due_at=intent.due_at).update(
-                due_at=now + timedelta(seconds=settings.LEASE_TTL_S)
-            )
-        if mine:
+        known, intent.due_at = intent.due_at, now + timedelta(seconds=settings.LEASE_TTL_S)
+        mine = GitIntent.objects.filter(pk=intent.pk, due_at=known).update(due_at=intent.due_at)
+        if not mine:
+            continue
+        try:
             carry_out(intent)
+        except (AutopackError, OSError) as error:
+            log.warning("merge.not_carried_out", intent=intent.pk, error=type(error).__name__)
     return len(due)

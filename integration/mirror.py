@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autopack_site.kernel.errors import AutopackError
 from integration import git
 from integration.checkouts import RAW_ATTRIBUTES, Checkout, write_checkout
 from integration.git import ZERO, Completed, Place
@@ -96,6 +97,10 @@ class Mirror:
         with held(self._beside("create"), timeout_s=30):
             if self.exists():
                 return False
+            for leftover in self.path.parent.glob(
+                f".{self.path.name}.*/"
+            ):  # of one killed while it made this
+                shutil.rmtree(leftover, ignore_errors=True)
             staged = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}."))
             try:
                 # All folders of loose objects are made now, so that a candidate's objects are only renamed.
@@ -314,6 +319,14 @@ class Mirror:
                 raise
             raise _push_error(error, there) from error
         return tuple(missing)
+
+    def has_pushed(self, source: str | Path, refspecs: Sequence[tuple[str, str]]) -> bool:
+        """Tell whether the project's repository is seen to have every (commit, ref) pair."""
+        wanted = {ref: sha for sha, ref in refspecs}
+        try:
+            return self._remote_refs(Source.of(source), tuple(wanted), timeout_s=60.0) == wanted
+        except AutopackError:
+            return False
 
     def _remote_refs(self, there: Source, refs: Sequence[str], *, timeout_s: float) -> dict[str, str]:
         """Return what the remote has of refs. A symbolic one is refused: writing it would write another."""

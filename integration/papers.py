@@ -125,7 +125,7 @@ def issues_of(result: dict[str, Any], *names: str, source: str) -> tuple[IssueRe
         refs = row.get("evidence_refs")
         reports.append(
             IssueReport(
-                issue_key=text_of(row, "issue_key")[:255],
+                issue_key=text_of(row, "issue_key"),
                 severity=severity if severity in ("minor", "major") else "minor",
                 source=(text_of(row, "source") or source)[:64],
                 category=(text_of(row, "category") or "uncategorised")[:64],

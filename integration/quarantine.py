@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from integration.git import Place
-from integration.locks import try_lock
+from integration.locks import locked_folder, try_lock
 
 
 class Quarantine:
@@ -58,7 +58,7 @@ def quarantine(git_dir: Path) -> Iterator[Quarantine]:
     """
     parent = git_dir / "autopack" / "quarantine"
     parent.mkdir(parents=True, exist_ok=True)
-    folder, descriptor = _locked_folder(parent)
+    folder, descriptor = locked_folder(lambda: Path(tempfile.mkdtemp(dir=parent)))
     try:
         opened = Quarantine(git_dir, folder)
         opened.objects.mkdir()
@@ -66,17 +66,6 @@ def quarantine(git_dir: Path) -> Iterator[Quarantine]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
-
-
-def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """Make a folder and lock it. A sweep between the two steps takes it away; then another one is made."""
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        with suppress(FileNotFoundError):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if try_lock(descriptor) and folder.is_dir():
-                return folder, descriptor
-            os.close(descriptor)
 
 
 def sweep(git_dir: Path) -> int:

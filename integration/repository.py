@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from django.conf import settings
 
 from autopack_site.kernel.ids import new_id
+from integration.locks import locked_folder, try_lock
 from integration.mirror import Mirror
+from integration.quarantine import sweep
+from integration.sandbox.errors import TreeNotRemoved
 from integration.sandbox.ownership import remove_tree
 from strategy.models import Project
+
+log = structlog.get_logger(__name__)
 
 
 def mirror_of(project: Project) -> Mirror:
@@ -24,12 +32,61 @@ def log_path(run_id: str, name: str) -> Path:
     return Path(settings.STATE_DIR) / "logs" / run_id / f"{name}.log"
 
 
+@dataclass(frozen=True)
+class Work:
+    """A private folder for one checkout and its papers. `lock` is held as long as anything works in it."""
+
+    path: Path
+    lock: int
+
+
 @contextmanager
-def work_folder(kind: str) -> Iterator[Path]:
-    """Give a fresh private folder for one checkout and its papers, and remove it whatever was left in it."""
-    folder = Path(settings.STATE_DIR) / "work" / f"{kind}-{new_id()}"
-    folder.mkdir(parents=True, mode=0o700)
+def work_folder(kind: str) -> Iterator[Work]:
+    """Give a fresh private folder and remove it whatever was left in it.
+
+    Its lock ends with its last holder: this process, or the sandbox of a command that a killed worker left.
+    """
+    root = _work_root()
+    root.mkdir(parents=True, mode=0o700, exist_ok=True)
+    folder, lock = locked_folder(lambda: _make(root / f"{kind}-{new_id()}"))
     try:
-        yield folder
+        yield Work(folder, lock)
     finally:
-        remove_tree(folder)
+        try:
+            remove_tree(folder)
+        finally:
+            os.close(lock)
+
+
+def sweep_work() -> int:
+    """Remove the folders that killed workers left, once nothing works in them; return how many."""
+    removed = 0
+    root = _work_root()
+    for folder in list(root.iterdir()) if root.is_dir() else []:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if try_lock(lock):
+                    remove_tree(folder)
+                    removed += 1
+            except TreeNotRemoved as error:
+                log.warning("work.not_removed", folder=folder.name, reason=error.detail)
+            finally:
+                os.close(lock)
+    return removed
+
+
+def sweep_mirrors() -> int:
+    """Remove the quarantines that killed processes left in any mirror; return how many."""
+    root = Path(settings.STATE_DIR) / "mirrors"
+    mirrors = [path for path in root.iterdir() if path.suffix == ".git"] if root.is_dir() else []
+    return sum(sweep(path) for path in mirrors)
+
+
+def _work_root() -> Path:
+    return Path(settings.STATE_DIR) / "work"
+
+
+def _make(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return folder

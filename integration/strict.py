@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from git.objects.fun import tree_entries_from_data
 
-from integration.globs import folded
+from autopack_site.kernel.globs import folded
 from integration.names import is_git_like
 from integration.objects import name_of
 from integration.patch_errors import CaseCollision, GitDirectory, PatchInvalid, printable

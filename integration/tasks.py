@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from integration import apply, command_agents, gate, merge
+from integration import apply, command_agents, gate, merge, repository
 from integration.artefacts import service as artefacts
 
 
@@ -40,6 +40,8 @@ def write_artefacts(run_id: str) -> None:
 
 @shared_task(time_limit=900)
 def sweep() -> None:
-    """Find gates and git intents that a vanished worker left."""
+    """Find gates, git intents and folders that a vanished worker left."""
     gate.sweep()
     merge.recover()
+    repository.sweep_work()
+    repository.sweep_mirrors()

@@ -2,17 +2,19 @@
 
 `enqueue` writes the row and sends a message after the commit; `settle` deletes it in the transaction that
 does the work; `resend` is the sweep's. A lost, late or doubled message changes nothing but the delay.
+`due_at` is when the next message goes out, by the database's clock: no host's own clock can hide work.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.problem import correlation_id
@@ -22,32 +24,38 @@ log = structlog.get_logger(__name__)
 MAX_BACKOFF = 6  # resend intervals double up to 2**6 times the first
 
 
-def enqueue(topic: str, key: str, *, due_at: datetime | None = None, **reference: Any) -> None:
+def enqueue(topic: str, key: str, *, delay_s: float = 0.0, **reference: Any) -> None:
     """Record that `topic` must run for `key` with `reference` as its arguments; must be in a transaction.
 
-    An open row for the same work is enough: a second call adds nothing.
+    The first message goes out after the commit, or delay_s seconds from now. An open row for the same work
+    is enough: a second call adds nothing but a message.
     """
-    now = clock.now()
-    due = due_at or now
-    later = due > now
-    rows = Outbox.objects.bulk_create(
-        [
-            Outbox(
-                topic=topic,
-                key=key,
-                reference=reference,
-                due_at=due,
-                sent_at=None if later else now,
-                sends=0 if later else 1,
-                correlation_id=correlation_id() or "",
-                created_at=now,
-            )
-        ],
-        ignore_conflicts=True,
+    later = delay_s > 0
+    wait_s = delay_s if later else settings.OUTBOX_RESEND_S
+    row = Outbox(
+        topic=topic,
+        key=key,
+        reference=reference,
+        due_at=Now() + timedelta(seconds=wait_s),
+        sent_at=None if later else Now(),
+        sends=0 if later else 1,
+        correlation_id=correlation_id() or "",
+        created_at=clock.now(),
     )
+    Outbox.objects.bulk_create([row], ignore_conflicts=True)
     if not later:
-        row = rows[0]
         transaction.on_commit(lambda: publish(row))
+
+
+def postpone(topic: str, key: str, *, delay_s: float) -> None:
+    """Put open work off: nothing but the message that goes out in delay_s seconds should start it."""
+    due_at = Now() + timedelta(seconds=delay_s)
+    Outbox.objects.filter(topic=topic, key=key).update(due_at=due_at, sent_at=None, sends=0)
+
+
+def is_put_off(topic: str, key: str) -> bool:
+    """Tell whether open work waits for a time that has not come; a message that says otherwise is an old one."""
+    return Outbox.objects.filter(topic=topic, key=key, sent_at=None, due_at__gt=Now()).exists()
 
 
 def settle(topic: str, key: str) -> None:
@@ -80,19 +88,15 @@ def publish(row: Outbox) -> bool:
 
 
 def resend(limit: int = 500) -> int:
-    """Send again what is due and still open; return how many messages went out."""
-    now = clock.now()
+    """Send again what is due and still open; return how many messages went out.
+
+    The interval doubles with each message. It moves `due_at`, so that rows sent often never crowd out others.
+    """
+    now = clock.database_now()
     with transaction.atomic():
-        rows = list(
-            Outbox.objects.unsent(now, now - timedelta(seconds=settings.OUTBOX_RESEND_S))
-            .select_for_update(skip_locked=True)
-            .order_by("due_at")[:limit]
-        )
-        due = []
+        rows = list(Outbox.objects.due(now).select_for_update(skip_locked=True).order_by("due_at")[:limit])
         for row in rows:
-            wait_s = settings.OUTBOX_RESEND_S * 2 ** min(max(row.sends - 1, 0), MAX_BACKOFF)
-            if row.sent_at is None or row.sent_at <= now - timedelta(seconds=wait_s):
-                row.sent_at, row.sends = now, row.sends + 1
-                due.append(row)
-        Outbox.objects.bulk_update(due, ["sent_at", "sends"])
-    return sum(publish(row) for row in due)
+            wait_s = settings.OUTBOX_RESEND_S * 2 ** min(row.sends, MAX_BACKOFF)
+            row.sent_at, row.sends, row.due_at = now, row.sends + 1, now + timedelta(seconds=wait_s)
+        Outbox.objects.bulk_update(rows, ["sent_at", "sends", "due_at"])
+    return sum(publish(row) for row in rows)

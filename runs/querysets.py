@@ -98,9 +98,9 @@ class LeaseQuerySet(models.QuerySet["Lease"]):
 class OutboxQuerySet(models.QuerySet["Outbox"]):
     """Open work."""
 
-    def unsent(self, now: datetime, resend_before: datetime) -> OutboxQuerySet:
-        """Rows that are due and were never sent, or last sent before `resend_before`."""
-        return self.filter(due_at__lte=now).filter(Q(sent_at=None) | Q(sent_at__lte=resend_before))
+    def due(self, now: datetime) -> OutboxQuerySet:
+        """Rows whose next message should be out by now (the database's time)."""
+        return self.filter(due_at__lte=now)
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):

@@ -80,9 +80,13 @@ def step(run_id: str) -> None:
     if run is None:
         return
     if run.state == RunState.RUN_CREATED:
+        if outbox.is_put_off("run.step", run_id):
+            return
         _prepare(run)
-    with locked_run(run_id):
-        outbox.settle("run.step", run_id)
+    with locked_run(run_id) as fresh:
+        # A run that waits (for the run before it, for its repository) keeps its row: that is what wakes it.
+        if fresh.state != RunState.RUN_CREATED:
+            outbox.settle("run.step", run_id)
 
 
 def _prepare(run: Run) -> None:
@@ -92,12 +96,14 @@ def _prepare(run: Run) -> None:
     try:
         base = ports.workspace().prepare(run.run_id)
     except AutopackError as error:
-        _prepare_failed(run.run_id, error)
+        _prepare_failed(run, error)
         return
     with locked_run(run.run_id) as fresh:
         if fresh.state != RunState.RUN_CREATED:
             return  # another worker was first
-        now = clock.now()
+        if fresh.previous_id is not None:
+            ports.ledger().begin_run(fresh.run_id, fresh.project_id)
+        now = clock.database_now()
         move(
             fresh,
             "prepared",
@@ -122,21 +128,16 @@ def _previous_succeeded(run: Run) -> bool:
     return False
 
 
-def _prepare_failed(run_id: str, error: AutopackError) -> None:
-    with locked_run(run_id) as run:
-        if run.state != RunState.RUN_CREATED:
+def _prepare_failed(seen: Run, error: AutopackError) -> None:
+    """Count one failed try, however many workers made it at once, and put the next one off."""
+    with locked_run(seen.run_id) as run:
+        if run.state != RunState.RUN_CREATED or run.prepare_tries != seen.prepare_tries:
             return
         tries = run.prepare_tries + 1
-        Run.objects.filter(pk=run_id).update(prepare_tries=tries)
+        Run.objects.filter(pk=run.pk).update(prepare_tries=tries)
         if error.retryable and tries < PREPARE_TRIES:
             note(run, "prepare_failed", why=error.detail, data={"code": error.code, "try": tries})
-            outbox.settle("run.step", run_id)
-            outbox.enqueue(
-                "run.step",
-                f"{run_id}:prepare:{tries}",
-                due_at=clock.now() + timedelta(seconds=settings.GATE_BACKOFF_S),
-                run_id=run_id,
-            )
+            outbox.postpone("run.step", run.run_id, delay_s=settings.GATE_BACKOFF_S)
         else:
             end_run(run, Cause.ENVIRONMENT, error.code, error.detail)
 

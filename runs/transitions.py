@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -108,5 +107,4 @@ def note(
 
 def _write_files(run_id: str, *, at_once: bool = False) -> None:
     """Have the run's files written: a burst of changes once, at the next sweep; an ended run at once."""
-    due_at = None if at_once else clock.now() + timedelta(seconds=FILES_DELAY_S)
-    outbox.enqueue("artefacts.write", run_id, due_at=due_at, run_id=run_id)
+    outbox.enqueue("artefacts.write", run_id, delay_s=0.0 if at_once else FILES_DELAY_S, run_id=run_id)

@@ -44,6 +44,17 @@ _STYLES = {
     "GATE": "magenta", "CI_RUNNING": "magenta",
 }  # fmt: skip
 
+# Widths that hold the usual words, so that the table doesn't jump while it is watched.
+_COLUMNS = (
+    ("tier", 4),
+    ("phase", 5),
+    ("state", 10),
+    ("attempt", 7),
+    ("gate", 10),
+    ("audit", 7),
+    ("tokens", 6),
+)
+
 
 @dataclass(frozen=True)
 class PhaseLine:
@@ -142,9 +153,11 @@ def _line(phase: Any, attempts: list[Attempt]) -> PhaseLine:
 def table(view: View) -> Table:
     """Return the phases as a table."""
     title = Text.assemble((view.run.run_id, "bold"), "  ", (view.run.state, _run_style(view.run)))
-    grid = Table(title=title, title_justify="left", expand=False, pad_edge=False)
-    for heading in ("tier", "phase", "state", "attempt", "gate", "audit", "tokens"):
-        grid.add_column(heading, justify="right" if heading in ("attempt", "tokens") else "left")
+    grid = Table(title=title, title_justify="left")
+    for heading, least in _COLUMNS:
+        grid.add_column(
+            heading, justify="right" if heading in ("attempt", "tokens") else "left", min_width=least
+        )
     tier = ""
     for line in view.phases:
         grid.add_row(
@@ -196,14 +209,16 @@ def follow(
 ) -> Run:
     """Show the run until it ends and return it; stop after `deadline_s` seconds whatever its state.
 
-    On a terminal: the phases' table and the latest events. Elsewhere a line an event, or what `on_event`
-    does with it. `check` is called at each look, and ends the watch by raising.
+    On a terminal: the phases' table and the latest events. Elsewhere a line an event and the table last. Or
+    what `on_event` does with events, and no table. `check` is called at each look, and ends the watch by raising.
     """
     ends_at = None if deadline_s is None else time.monotonic() + deadline_s
     ticker: deque[Event] = deque(maxlen=TICKER_LINES)
-    live = Live(console=console, auto_refresh=False) if on_event is None and wants_live(console) else None
+    is_live = on_event is None and wants_live(console)
+    live = Live(console=console, auto_refresh=False, transient=True) if is_live else None
     say = on_event or (lambda event: console.print(Text(event.line()), soft_wrap=True))
     last = 0
+    last_look: View | None = None
     try:
         if live is not None:
             live.start()
@@ -215,7 +230,9 @@ def follow(
                     say(event)
             else:
                 ticker.extend(view.events)
-                live.update(_picture(view, ticker), refresh=True)
+                if view.events or not last_look:  # nothing moves without an event
+                    live.update(_picture(view, ticker), refresh=True)
+            last_look = view
             is_late = ends_at is not None and time.monotonic() > ends_at
             if view.run.is_terminal or is_late:
                 return view.run
@@ -225,6 +242,8 @@ def follow(
     finally:
         if live is not None:
             live.stop()
+        if last_look is not None and on_event is None:
+            console.print(table(last_look))
 
 
 def _picture(view: View, ticker: deque[Event]) -> RenderableType:

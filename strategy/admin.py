@@ -27,9 +27,9 @@ class ReadOnlyAdmin(ModelAdmin):
         """Return False: nothing here is deleted."""
         return False
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """Return every field."""
-        return [field.name for field in self.model._meta.fields]
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: a form posted back would write old values over new ones."""
+        return False
 
 
 @admin.register(Project)
@@ -42,7 +42,11 @@ class ProjectAdmin(ReadOnlyAdmin):
     list_filter = ["is_default"]
     actions = ["mark_as_default"]
 
-    @admin.action(description="Mark as the default project", permissions=["change"])
+    def has_mark_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may say which project is the default."""
+        return request.user.has_perm("strategy.change_project")
+
+    @admin.action(description="Mark as the default project", permissions=["mark"])
     def mark_as_default(self, request: HttpRequest, queryset: QuerySet[Project]) -> None:
         """Make the one selected project the default."""
         selected = list(queryset[:2])

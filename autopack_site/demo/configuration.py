@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from autopack_site.demo.library import DEMO, Parts
@@ -45,7 +46,7 @@ def fill(template: str, values: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _quoted(values: dict[str, str]):  # type: ignore[no-untyped-def]
+def _quoted(values: dict[str, str]) -> Callable[[re.Match[str]], str]:
     def replace(match: re.Match[str]) -> str:
         word = match[0].strip('"')
         return json.dumps(_NAME.sub(lambda name: values[name[1]], word))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def stack(log: Path) -> Iterator[Stack]:
     with log.open("wb") as output:
         process = spawn(
             [sys.executable, str(MANAGE), "up"],
+            env={**os.environ, "AUTOPACK_LOG_LEVEL": "INFO"},
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=settings.BASE_DIR,

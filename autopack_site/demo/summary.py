@@ -9,15 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from autopack_site.demo.facts import Facts
-from runs import watch
 
 
 def show(console: Console, facts: Facts, *, took_s: float, log: str) -> None:
-    """Print phases, commits, gates, issues, tokens, the verdict, and what to type next."""
+    """Print commits, gates, issues, tokens, the verdict, and what to type next."""
     run = facts.run
     say = _Lines(console)
-    console.print()
-    console.print(watch.table(watch.look(run.run_id, after=2**62)))
     say.heading(f"{len(facts.commits)} commits on {run.branch}")
     for commit in facts.commits:
         say.line(f"  {commit}")

@@ -65,14 +65,14 @@ def test_module(package: str, rows: list[tuple[str, dict[str, Any], str]]) -> st
     for text, options, answer in rows:
         cases.setdefault(repr(options), []).append((text, answer))
     for options_text, pairs in cases.items():
-        names = "_".join(sorted(eval_keys(options_text))) or "defaults"
+        names = "_".join(sorted(names_of(options_text))) or "defaults"
         lines += ["", f"    def test_{names}(self):", f"        self.check({options_text}, ["]
         lines += [f"            ({text!r}, {answer!r})," for text, answer in pairs]
         lines += ["        ])"]
     return "\n".join([*lines, "", "", "if __name__ == '__main__':", "    unittest.main()", ""])
 
 
-def eval_keys(options_text: str) -> list[str]:
+def names_of(options_text: str) -> list[str]:
     """Return the keys of options written as text."""
     return next(list(options) for options in OPTIONS if repr(options) == options_text)
 

@@ -2,7 +2,7 @@
 
 A change of a run leaves an outbox row (`artefacts.write`, run id). `write_run` settles it **before** it reads, under
 the run's row lock, so that a change which commits later enqueues anew, and in the same transaction leaves a second
-row (`{run_id}:writing`), due in a while, that is settled after the last file: a writer killed in between is
+row (`{run_id}:writing`), due after a lease's time, that is settled after the last file: a writer killed in between is
 followed by another. One lock file a run orders writers from that first step to the last file, so that an older
 snapshot never overwrites a newer one.
 """
@@ -13,14 +13,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import structlog
 from django.conf import settings
 from django.db import transaction
 
-from autopack_site.kernel import clock
 from integration.artefacts import names
 from integration.artefacts.documents import phase_document, tier_document
 from integration.artefacts.errors import ArtefactsBusy, UnsafeName
@@ -41,7 +39,6 @@ from strategy.models import Project
 
 log = structlog.get_logger(__name__)
 TOPIC = "artefacts.write"
-WRITING_S = 60.0  # after this long without an end a write is taken for lost
 LOCK_WAIT_S = 30.0
 MAX_ROUNDS = 5
 # The folders of a run's folder where nothing but what was rendered may lie.
@@ -192,8 +189,7 @@ def _begin(run_id: str) -> None:
     with transaction.atomic():
         # Whoever changes a run holds this lock until the commit: what they enqueued is in the snapshot that follows.
         Run.objects.select_for_update(no_key=True).filter(pk=run_id).only("pk").first()
-        due = clock.now() + timedelta(seconds=WRITING_S)
-        outbox.enqueue(TOPIC, _writing(run_id), due_at=due, run_id=run_id)
+        outbox.enqueue(TOPIC, _writing(run_id), delay_s=settings.LEASE_TTL_S, run_id=run_id)
         outbox.settle(TOPIC, run_id)
 
 

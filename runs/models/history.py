@@ -103,8 +103,8 @@ class TokenEntry(models.Model):
 class Outbox(models.Model):
     """Work that must happen. The row is the truth and is deleted in the transaction that does the work.
 
-    `key` names the work: one open row for (topic, key). `sent_at` is when a message last went out; the
-    sweep sends again what stays open, since a message may be lost.
+    `key` names the work: one open row for (topic, key). `sent_at` is when a message last went out, `due_at`
+    when the next one should: the sweep sends again what stays open, since a message may be lost.
     """
 
     topic = models.CharField(max_length=64)

@@ -69,8 +69,10 @@ def claim_phase(
             if phase_id is not None:
                 raise PhaseNotReady("Other attempts hold the tokens that this one needs", waits_for="tokens")
             if phase_pk is not None:  # a command agent: nobody else would wake it again
-                later = clock.now() + timedelta(seconds=settings.OUTBOX_RESEND_S)
-                outbox.enqueue("agent.work", f"{phase_pk}:{kind}", due_at=later, phase_pk=phase_pk, kind=kind)
+                wait_s = settings.OUTBOX_RESEND_S
+                outbox.enqueue(
+                    "agent.work", f"{phase_pk}:{kind}", delay_s=wait_s, phase_pk=phase_pk, kind=kind
+                )
             return None
         if attempt is None:
             attempt = _open_build(run, phase, agent)

@@ -131,7 +131,8 @@ def _create(
     run_id: str, project: Project, plan: Plan, options: RunOptions, by: str, previous: Run | None
 ) -> Run:
     ledger = ports.ledger()
-    ledger.begin_run(run_id, project.pk)
+    if previous is None:  # a later run of a split plan begins when the one before has ended
+        ledger.begin_run(run_id, project.pk)
     # the first run of a split plan cleans up; the later ones would only do it again
     backlog = [] if previous is not None else ledger.backlog(project.pk)
     compiled = compile_for(project, backlog, plan, run_id=run_id, options=options)

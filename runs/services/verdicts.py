@@ -37,14 +37,37 @@ def _run_id(attempt_id: str) -> str:
     return str(Attempt.objects.values_list("run_id", flat=True).get(pk=attempt_id))
 
 
-def record_candidate(attempt_id: str, *, base: str, sha: str) -> None:
-    """Record the candidate commit of a submitted patch and send it to its gate."""
-    with locked_run(_run_id(attempt_id)) as run:
+def _submitted(attempt_id: str, base: str | None) -> Attempt | None:
+    """Return the attempt if it waits for its candidate on `base`; settle its work unless that still waits.
+
+    An attempt whose branch moved waits again, on a new base, under the same row of the outbox: what was found
+    out on the old one must not take that row away.
+    """
+    attempt = _attempt(attempt_id)
+    waits = attempt.state == AttemptState.SUBMITTED
+    is_late = waits and base is not None and attempt.base_commit != base
+    if not is_late:
         outbox.settle("candidate.build", attempt_id)
-        attempt = _attempt(attempt_id)
-        phase = attempt.phase
-        if attempt.state != AttemptState.SUBMITTED or run.state not in LIVE_RUN_STATES:
+    return attempt if waits and not is_late else None
+
+
+def forget_build(attempt_id: str) -> None:
+    """Settle the building of an attempt that no longer waits for it: it was called off, or is done."""
+    with locked_run(_run_id(attempt_id)):
+        if _attempt(attempt_id).state != AttemptState.SUBMITTED:
+            outbox.settle("candidate.build", attempt_id)
+
+
+def record_candidate(attempt_id: str, *, base: str, sha: str) -> None:
+    """Record the candidate commit of a submitted patch and send it to its gate.
+
+    A candidate on another base than the attempt's present one is a late worker's: it changes nothing.
+    """
+    with locked_run(_run_id(attempt_id)) as run:
+        attempt = _submitted(attempt_id, base)
+        if attempt is None or run.state not in LIVE_RUN_STATES:
             return
+        phase = attempt.phase
         attempt.state, attempt.base_commit, attempt.candidate_sha = AttemptState.CANDIDATE, base, sha
         attempt.save(update_fields=["state", "base_commit", "candidate_sha"])
         if phase.state == PhaseState.EXECUTING:
@@ -59,14 +82,15 @@ def record_candidate(attempt_id: str, *, base: str, sha: str) -> None:
         ports.gates().dispatch(attempt.pk)
 
 
-def record_refusal(attempt_id: str, *, code: str, reason: str, is_policy: bool) -> None:
-    """Record that the judge or git refused a submitted patch."""
+def record_refusal(
+    attempt_id: str, *, code: str, reason: str, is_policy: bool, base: str | None = None
+) -> None:
+    """Record that the judge or git refused a submitted patch (on `base`, where it matters)."""
     with locked_run(_run_id(attempt_id)) as run:
-        outbox.settle("candidate.build", attempt_id)
-        attempt = _attempt(attempt_id)
-        phase = attempt.phase
-        if attempt.state != AttemptState.SUBMITTED or run.state not in LIVE_RUN_STATES:
+        attempt = _submitted(attempt_id, base)
+        if attempt is None or run.state not in LIVE_RUN_STATES:
             return
+        phase = attempt.phase
         if attempt.rebuilds and not is_policy:
             _conflicted(phase, attempt, code, reason)
             return
@@ -199,12 +223,11 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         move(run, "snapshot_created", data={"tag": tag, "commit": new_head})
 
 
-def record_broken_apply(attempt_id: str, *, code: str, reason: str) -> None:
+def record_broken_apply(attempt_id: str, *, code: str, reason: str, base: str | None = None) -> None:
     """Record that git itself failed on a submitted patch: no other attempt would fare better."""
     with locked_run(_run_id(attempt_id)) as run:
-        outbox.settle("candidate.build", attempt_id)
-        attempt = _attempt(attempt_id)
-        if attempt.state == AttemptState.SUBMITTED and run.state in LIVE_RUN_STATES:
+        attempt = _submitted(attempt_id, base)
+        if attempt is not None and run.state in LIVE_RUN_STATES:
             fail_phase(attempt.phase, Cause.ENVIRONMENT, code, reason)
 
 

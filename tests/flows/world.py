@@ -14,7 +14,7 @@ import yaml
 from runs import services
 from runs.models import Run, Transition
 from strategy.models import Project
-from strategy.services import add_project
+from strategy.services import add_project, add_ruleset
 from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
 from tests.flows.stack import Stack, eventually
 
@@ -94,11 +94,13 @@ class World:
             by="tests",
         )
         if ruleset:
-            from strategy.services import add_ruleset
-
-            assert project.ruleset is not None
-            add_ruleset(project, {**project.ruleset.document, **ruleset}, "tests")
+            self.amend(project, **ruleset)
         return project
+
+    def amend(self, project: Project, **ruleset: Any) -> None:
+        """Put a ruleset in force that differs in these parts."""
+        assert project.ruleset is not None
+        add_ruleset(project, {**project.ruleset.document, **ruleset}, "tests")
 
     def plan(self, *phases: dict[str, Any] | str, tiers: int = 1) -> Plan:
         """Return a plan; a phase is its id, or fields of PhaseSpec. The tier is `t1` unless it says another."""

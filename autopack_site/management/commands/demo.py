@@ -38,6 +38,8 @@ GUARD = Path(__file__).parents[2] / "guard.py"
 MANAGE = settings.BASE_DIR / "manage.py"
 RUN_LIMIT_S = 240.0
 BY = "demo"
+# The terminal belongs to the picture; the workers' logs go to a file, whole.
+QUIET = {"AUTOPACK_LOG_LEVEL": "WARNING"}
 _UID_FIRST, _UID_RANGE, _UID_RANGES = 1_000_000, 4096, 1000
 # The demo has this machine for itself and little to do: short pauses, few processes. What is set already wins.
 TUNING = {
@@ -103,7 +105,7 @@ def serve() -> int:
     with embedded.shared(settings.STATE_DIR) as services:
         process = spawn(
             [sys.executable, str(MANAGE), "demo", "--stage", "inside"],
-            env={**os.environ, **services.environment()},
+            env={**os.environ, **services.environment(), **QUIET},
             death_signal=signal.SIGTERM,
         )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -111,5 +111,6 @@ def test_the_description_is_served(db: None, anonymous: Api):
         "/runs/{run_id}",
         "/runs/{run_id}/phases/{phase_id}/builder_result",
         "/leases/{lease_id}/heartbeat",
+        "/runs/{run_id}/issues/index",
     ):
         assert path in paths
