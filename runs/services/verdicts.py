@@ -24,6 +24,7 @@ class MergePlan:
 
     attempt_id: str
     run_id: str
+    phase_id: str
     old: str
     new: str
 
@@ -183,7 +184,7 @@ def begin_merge(attempt_id: str) -> MergePlan | None:
         return None
     attempt.state = AttemptState.MERGING
     attempt.save(update_fields=["state"])
-    return MergePlan(attempt.pk, run.run_id, run.head_commit, attempt.candidate_sha)
+    return MergePlan(attempt.pk, run.run_id, phase.phase_id, run.head_commit, attempt.candidate_sha)
 
 
 def _rebase(phase: Phase, attempt: Attempt, head: str) -> None:
