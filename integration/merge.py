@@ -52,12 +52,11 @@ def _plan(run_id: str, attempt_id: str) -> GitIntent | None:
         plan = services.begin_merge(attempt_id)
         if plan is None:
             return None
-        attempt = Attempt.objects.select_related("phase").get(pk=attempt_id)
         return GitIntent.objects.create(
             run=run,
-            attempt=attempt,
+            attempt_id=plan.attempt_id,
             ref=branch_ref(run.run_id),
-            tag_ref=tag_ref(run.run_id, attempt.phase.phase_id),
+            tag_ref=tag_ref(run.run_id, plan.phase_id),
             old_sha=plan.old,
             new_sha=plan.new,
             due_at=clock.database_now() + timedelta(seconds=settings.LEASE_TTL_S),
@@ -108,23 +107,15 @@ def _pushed(intent: GitIntent) -> list[tuple[str, str]]:
 
 
 def _move_branch(mirror: Mirror, intent: GitIntent) -> None:
-    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try.
-
-    One that is at the commit of a move that was given up is as good as at the old one: its worker died before
-    it took that back.
-    """
-    current, expected = mirror.read_ref(intent.ref), intent.old_sha
-    if current == intent.new_sha:
-        return
-    if current is not None and current != intent.old_sha:
-        if mirror.is_ancestor(intent.new_sha, current):
-            return
-        given_up = GitIntent.objects.filter(
-            run=intent.run_id, state=GitIntent.State.CONFLICT, old_sha=intent.old_sha, new_sha=current
-        )
-        if given_up.exists():
-            expected = current
-    mirror.update_ref(intent.ref, intent.new_sha, expected)
+    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try."""
+    try:
+        mirror.update_ref(intent.ref, intent.new_sha, intent.old_sha)
+    except RefMoved as error:
+        current = error.current
+        if current is None or not (
+            current == intent.new_sha or mirror.is_ancestor(intent.new_sha, current)
+        ):
+            raise
 
 
 def _make_tag(mirror: Mirror, intent: GitIntent) -> None:

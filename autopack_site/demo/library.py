@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autopack_site.demo.errors import DemoFailed
 
@@ -99,7 +99,7 @@ def make_repository(sdist: Path, target: Path) -> str:
     unpacked.mkdir(parents=True)
     try:
         with tarfile.open(sdist) as archive:
-            archive.extractall(unpacked, filter="data")
+            _extract(archive, unpacked)
         (top,) = unpacked.iterdir()
         for generated in (*top.glob("*.egg-info"), top / "PKG-INFO"):
             if generated.is_dir():
@@ -115,6 +115,26 @@ def make_repository(sdist: Path, target: Path) -> str:
     git(target, "add", "--all")
     git(target, "commit", "--quiet", "--message", f"{sdist.name.removesuffix('.tar.gz')}, as published")
     return git(target, "rev-parse", "HEAD")
+
+
+def _extract(archive: tarfile.TarFile, target: Path) -> None:
+    """Write the archive's files below target; links, devices and names that lead out are an error.
+
+    Python 3.11 before 3.11.4 has no `filter` for `extractall`.
+    """
+    for member in archive:
+        name = PurePosixPath(member.name)
+        if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+            raise ValueError(f"the member {member.name!r} is no plain file of the library")
+        path = target / name
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = archive.extractfile(member)
+        assert source is not None
+        path.write_bytes(source.read())
+        path.chmod(0o755 if member.mode & 0o100 else 0o644)
 
 
 def git(folder: Path, *arguments: str) -> str:

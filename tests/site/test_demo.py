@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,20 @@ def test_a_file_with_another_hash_is_not_taken_for_the_library(tmp_path: Path) -
     (pin, _) = library.pins(library.REQUIREMENTS.read_text(encoding="utf-8"))
     (tmp_path / f"{pin.name}-{pin.version}.tar.gz").write_bytes(b"something else")
     assert library._find(tmp_path, pin) is None
+
+
+@pytest.mark.parametrize("name", ["../out.py", "/out.py", "lib/link.py"])
+def test_an_archive_that_leads_out_is_refused_whole(name: str, tmp_path: Path) -> None:
+    archive = tmp_path / "lib-1.tar.gz"
+    with tarfile.open(archive, "w:gz") as made:
+        member = tarfile.TarInfo(name)
+        if name.endswith("link.py"):
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        made.addfile(member)
+    with pytest.raises(DemoFailed, match="no plain file"):
+        library.make_repository(archive, tmp_path / "work" / "lib")
+    assert [path.name for path in (tmp_path / "work").iterdir()] == []
+    assert not (tmp_path / "out.py").exists()
 
 
 def test_an_index_without_the_library_is_a_clear_failure(
