@@ -24,12 +24,14 @@ def assert_sound(world: World, run: Run, *, state: str = "DONE_SUCCESS", settle_
     assert_history(world, run)
     assert_ledger(run)
     assert_branch(world, run)
-    eventually(lambda: not Outbox.objects.exists(), timeout_s=settle_s, what=f"open work: {open_work()}")
+    eventually(
+        lambda: not Outbox.objects.exists(), timeout_s=settle_s, what=lambda: f"open work: {open_work()}"
+    )
     assert not run.leases.live().exists()
     assert not GateRun.objects.open().filter(run=run).exists()
     assert not GitIntent.objects.open().filter(run=run).exists()
     assert not Attempt.objects.filter(run=run).open().exists()
-    eventually(lambda: not left_folders(), timeout_s=settle_s, what=f"work folders: {left_folders()}")
+    eventually(lambda: not left_folders(), timeout_s=settle_s, what=lambda: f"folders: {left_folders()}")
     mirror_of(run.project).fsck()
 
 

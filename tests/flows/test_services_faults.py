@@ -34,7 +34,7 @@ from tests.flows.supervision import Supervised
 from tests.flows.test_kills import start_long_run
 from tests.flows.world import World
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.faults]
 PHASES = 6
 LONG = 20
 
