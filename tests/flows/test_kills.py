@@ -82,12 +82,12 @@ def kill_through(world: World, stack: Stack, *, kills: int, phases: int, limit_s
         what="the run to end after the last kill",
     )
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    counts = [model.objects.filter(run=run).count() for model in (Transition, GateRun, Attempt)]
     print(
         f"killed {dict(killer.count)}, {supervised.restarts} restarts, "
         f"over after {time.monotonic() - started:.1f} s; "
-        f"{Transition.objects.filter(run=run).count()} events, {GateRun.objects.filter(run=run).count()} gates, "
-        f"{Attempt.objects.filter(run=run).count()} attempts; {used.ru_utime + used.ru_stime:.0f} s of CPU in workers "
-        f"that were seen to end"
+        f"events, gates, attempts: {counts}; "
+        f"{used.ru_utime + used.ru_stime:.0f} s of CPU in workers that were seen to end"
     )
     assert killer.count.total() == kills
     assert_sound(world, run)
