@@ -23,7 +23,7 @@ AIM = "p50 < 100 ms"
 FILES = 200
 CONFIG = "version: 1\ndefault_branch: main\nbuilders:\n  outside: {kind: pull}\n"
 # name, runs at once, phases a run, builders (a thread of the web process each while they wait)
-SHAPES = (("1 run", 1, 10, 1), ("50 runs at once", 50, 2, 8))
+SHAPES = (("1 run", 1, 10, 1), ("50 runs at once", 50, 1, 8))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ COMMAND = "make bench"
 HEAD = f"""# What was measured
 
 By `{COMMAND}` (one benchmark: `python manage.py services --private -- python -m benchmarks NAME`). Every figure is
-the median of interleaved passes, floor and ours in turn, on a machine that others used at the time: the ratio holds, the
-milliseconds are of that hour. Nothing here is asserted; what must not grow with data is asserted by the tests, of
+the median of interleaved passes, floor and ours in turn, on a machine that others used at the time: the ratio holds,
+the milliseconds are of that hour. Nothing here is asserted; what must not grow with data is asserted by the tests, of
 query counts and plans. PostgreSQL and Redis are private ones on the same machine, and durability is off.
 
 | benchmark | ours ms | floor ms | ratio | passes | aim |
