@@ -8,7 +8,6 @@ broken ones are closed between tasks, and the first query of a task looks whethe
 from __future__ import annotations
 
 import os
-
 import sys
 from typing import Any
 

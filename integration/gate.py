@@ -52,8 +52,7 @@ def create(attempt: Attempt, *, delay_s: float = 0.0) -> GateRun:
         _waive(gate, now)
         return gate
     gate.save(force_insert=True)
-    due = now + timedelta(seconds=delay_s) if delay_s else None
-    outbox.enqueue("gate.run", gate.pk, due_at=due, gate_run_id=gate.pk)
+    outbox.enqueue("gate.run", gate.pk, delay_s=delay_s, gate_run_id=gate.pk)
     return gate
 
 
