@@ -44,7 +44,7 @@ pytest:
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
 
 torture: setup ## the long fault campaign
-	$(PRIVATE_SERVICES) $(PY) -m pytest -m torture $(PYTEST_ARGS)
+	AUTOPACK_RECORD_FAULTS=yes $(PRIVATE_SERVICES) $(PY) -m pytest -m 'torture or faults' $(PYTEST_ARGS)
 
 bench: setup ## the benchmarks, against their floors
 	$(PRIVATE_SERVICES) $(PY) -m benchmarks

@@ -68,7 +68,7 @@ def _new(attempt: Attempt, now: datetime) -> GateRun:
         patch_hash=attempt.patch_hash,
         base_commit=attempt.base_commit,
         strategy_sha256=attempt.run.strategy.sha256,
-        deadline_at=now + timedelta(seconds=settings.GATE_DEADLINE_S),
+        deadline_at=clock.database_now() + timedelta(seconds=settings.GATE_DEADLINE_S),
         created_at=now,
     )
 

@@ -107,15 +107,25 @@ def _pushed(intent: GitIntent) -> list[tuple[str, str]]:
 
 
 def _move_branch(mirror: Mirror, intent: GitIntent) -> None:
-    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try."""
+    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try.
+
+    One that is at the commit of a move that was given up is as good as at the old one: its worker died before
+    it took that back.
+    """
     try:
         mirror.update_ref(intent.ref, intent.new_sha, intent.old_sha)
     except RefMoved as error:
         current = error.current
-        if current is None or not (
-            current == intent.new_sha or mirror.is_ancestor(intent.new_sha, current)
-        ):
+        if current is None:
             raise
+        if current == intent.new_sha or mirror.is_ancestor(intent.new_sha, current):
+            return
+        given_up = GitIntent.objects.filter(
+            run=intent.run_id, state=GitIntent.State.CONFLICT, old_sha=intent.old_sha, new_sha=current
+        )
+        if not given_up.exists():
+            raise
+        mirror.update_ref(intent.ref, intent.new_sha, current)
 
 
 def _make_tag(mirror: Mirror, intent: GitIntent) -> None:

@@ -9,11 +9,12 @@ import pytest
 from integration.crash import LINES
 from integration.models import GitIntent
 from runs.models import Phase, Run
+from tests.flows.record import record
 from tests.flows.soundness import assert_sound
-from tests.flows.stack import Stack
+from tests.flows.stack import Stack, eventually
 from tests.flows.world import WRITER, World
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.faults]
 GATE = [{"name": "unit", "argv": ["/bin/sh", "-c", "ls"]}]
 APPROVE = 'answer(recommendation="approve", review_notes="fine", tokens_used=5)'
 NOT_ON_THIS_PATH = {"move-given-up"}  # a test of its own below
@@ -54,6 +55,7 @@ def test_a_crash_at_a_line_costs_nothing_but_time(world: World, armoury: Path, l
     assert deaths(armoury, line), f"nobody passed {line}\n{world.history(run)}"
     assert_sound(world, run)
     assert len(world.commits(run)) == 3
+    record(f"a crash at the line {line}", injected=len(deaths(armoury, line)))
 
 
 def test_a_move_that_is_given_up_in_two_halves_leaves_the_branch_usable(world: World, armoury: Path) -> None:
@@ -63,13 +65,16 @@ def test_a_move_that_is_given_up_in_two_halves_leaves_the_branch_usable(world: W
     (armoury / "move-given-up").write_text("kill")
     plan = world.plan({"phase_id": "one", "depends_on": ()}, {"phase_id": "two", "depends_on": ()})
     run = world.ended(world.start(plan), timeout_s=120)
-    assert deaths(armoury, "move-given-up")
+    eventually(
+        lambda: deaths(armoury, "move-given-up"), timeout_s=20
+    )  # the run may end before its worker dies
     assert dict(run.phases.values_list("phase_id", "state")) == {"one": "FAILED", "two": "COMPLETE"}
     assert Phase.objects.get(run=run, phase_id="one").failure_code == "branch-conflict"
     assert GitIntent.objects.get(run=run, state="CONFLICT").attempt.phase.phase_id == "one"
     assert world.commits(run) == ["two: two"]
     world.git("tag", "-d", f"autopack/run-{world.key}/one")
     assert_sound(world, run, state="DONE_FAILED_ENVIRONMENT")
+    record("a crash at the line move-given-up", injected=1)
 
 
 def test_every_line_is_passed_by_one_ordinary_run(world: World, armoury: Path) -> None:
@@ -87,5 +92,10 @@ def test_every_line_is_passed_by_one_ordinary_run(world: World, armoury: Path) -
     )
     run: Run = world.ended(world.start(plan), timeout_s=240)
     assert_sound(world, run)
-    assert {line for line in LINES if not deaths(armoury, line)} == NOT_ON_THIS_PATH
-    (armoury / "move-given-up").unlink()
+    missed = {line for line in LINES if not deaths(armoury, line)}
+    assert missed <= {
+        "merge-put-off",
+        *NOT_ON_THIS_PATH,
+    }  # whether two phases meet at the branch is chance here
+    for line in missed:
+        (armoury / line).unlink()

@@ -18,12 +18,13 @@ from integration.models import GateRun
 from runs import supervisor
 from runs.models import Attempt, Phase, Run
 from tests.flows import hand
+from tests.flows.record import record
 from tests.flows.soundness import assert_branch, assert_history, assert_ledger, left_folders
 from tests.flows.stack import Stack
 from tests.flows.test_kills import BUILDER
 from tests.flows.world import World
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.faults]
 MIB = 1024 * 1024
 GATE = [{"name": "unit", "argv": ["/bin/sh", "-c", "test -f big"]}]
 
@@ -83,6 +84,7 @@ def test_a_disk_that_is_full_for_a_builder_costs_no_attempt(world: World, stack:
     assert (phase.state, phase.builder_attempts) == ("QUEUED", 0)
     assert world.commits(run) == []
     finish(world, run, phase)
+    record(f"a full disk under a builder's checkout ({getattr(full, '__name__', '')})", injected=1)
 
 
 @pytest.mark.parametrize("full", [small_disk, small_files], ids=["disk", "files"])
@@ -100,6 +102,7 @@ def test_a_disk_that_is_full_for_a_gate_says_nothing_about_the_patch(
     phase.refresh_from_db()
     assert (phase.state, phase.builder_attempts) == ("GATE", 0)
     finish(world, run, phase)
+    record(f"a full disk under a gate's checkout ({getattr(full, '__name__', '')})", injected=1)
 
 
 def finish(world: World, run: Run, phase: Phase) -> None:

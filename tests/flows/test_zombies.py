@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from integration.models import GateRun, GitIntent
 from integration.refs import branch_ref
 from integration.repository import mirror_of
 from runs.models import Attempt, Lease, Phase, Run, Transition
+from tests.flows.record import record
 from tests.flows.soundness import assert_ledger, assert_sound
 from tests.flows.stack import Stack, eventually
 from tests.flows.world import WRITER, World
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.faults]
 GATE = [{"name": "unit", "argv": ["/bin/sh", "-c", "ls"]}]
 BOOKED = {"tokens_used", "usage", "usage_source"}  # what was spent is booked however late it is told (API)
 
@@ -65,7 +67,9 @@ def picture(world: World, run: Run) -> dict[str, Any]:
         "intents": list(GitIntent.objects.filter(run=run).order_by("pk").values()),
         "events": list(Transition.objects.filter(run=run).order_by("id").values_list("event", flat=True)),
         "mirror": (mirror.read_ref(branch_ref(run.pk)), mirror.refs(f"refs/tags/autopack/{run.pk}")),
-        "user": world.git("for-each-ref"),
+        "user": world.git(
+            "for-each-ref", "refs/heads/main", f"refs/heads/{run.branch}", f"refs/tags/autopack/{run.pk}/"
+        ),
     }
 
 
@@ -110,6 +114,7 @@ def test_a_worker_frozen_past_its_lease_writes_nothing_when_it_is_thawed(
     assert_ledger(Run.objects.get(pk=run.pk))
     tokens = Run.objects.get(pk=run.pk).tokens_used
     assert tokens == (30 if line == "agent-finished" else 20)  # the zombie's agent spent its ten as well
+    record(f"a worker frozen at the line {line} past its lease, and thawed", injected=1)
 
 
 @pytest.mark.parametrize("beats", [2, pytest.param(5, marks=pytest.mark.torture)])
@@ -123,6 +128,11 @@ def test_several_beats_double_nothing(world: World, stack: Stack, beats: int) ->
     assert_sound(world, run)
     assert Attempt.objects.filter(run=run).count() == 3
     assert Run.objects.get(pk=run.pk).tokens_used == 30
+    record(f"{beats} beats at once", injected=beats)
+
+
+def has_moved(run: Run, seen: int) -> bool:
+    return Transition.objects.filter(run=run).count() > seen or Run.objects.get(pk=run.pk).is_terminal
 
 
 def messages(run: Run) -> list[tuple[str, dict[str, Any]]]:
@@ -133,10 +143,10 @@ def messages(run: Run) -> list[tuple[str, dict[str, Any]]]:
     ]
     for pk in Phase.objects.filter(run=run).values_list("pk", flat=True):
         found += [("agent.work", {"phase_pk": pk, "kind": kind}) for kind in ("build", "audit")]
-    for pk in Attempt.objects.filter(run=run).values_list("pk", flat=True):
-        found += [(topic, {"attempt_id": pk}) for topic in ("candidate.build", "candidate.merge")]
-    for pk in GateRun.objects.filter(run=run).values_list("pk", flat=True):
-        found.append(("gate.run", {"gate_run_id": pk}))
+    for attempt_id in Attempt.objects.filter(run=run).values_list("pk", flat=True):
+        found += [(topic, {"attempt_id": attempt_id}) for topic in ("candidate.build", "candidate.merge")]
+    for gate_run_id in GateRun.objects.filter(run=run).values_list("pk", flat=True):
+        found.append(("gate.run", {"gate_run_id": gate_run_id}))
     return found
 
 
@@ -164,8 +174,8 @@ def test_every_message_five_times_in_random_order_changes_nothing(world: World, 
             storm = [chance.choice(messages(run))]  # an old one, at any moment
         chance.shuffle(storm)
         deliver(storm)
-        moved = Transition.objects.filter(run=run).count()
-        eventually(lambda moved=moved: Transition.objects.filter(run=run).count() > moved, timeout_s=90)
+        seen = Transition.objects.filter(run=run).count()
+        eventually(partial(has_moved, run, seen), timeout_s=90, what="the run does not get on")
     storm = messages(run) * 5
     chance.shuffle(storm)
     deliver(storm)
@@ -174,6 +184,7 @@ def test_every_message_five_times_in_random_order_changes_nothing(world: World, 
     kinds = list(Attempt.objects.filter(run=run).order_by("kind").values_list("kind", flat=True))
     assert kinds == ["audit", "build", "build", "build"]
     assert Run.objects.get(pk=run.pk).tokens_used == 35
+    record("every message five times, in random order", injected=len(sent) * 5)
 
 
 def deliver(storm: list[tuple[str, dict[str, Any]]]) -> None:
