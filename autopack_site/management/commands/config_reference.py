@@ -1,0 +1,54 @@
+"""`manage.py config_reference`: the table of environment variables, as docs/configuration.md carries it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from autopack_site import configuration
+
+BEGIN = "<!-- made by manage.py config_reference --write; edit autopack_site/configuration.py instead -->"
+END = "<!-- end of what is made -->"
+
+
+class Command(BaseCommand):
+    """Status 1: `--check` found a document that is out of step."""
+
+    help = "Print the table of environment variables; --write brings docs/configuration.md up to date."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Print, write or check."""
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--write", action="store_true", help="put the table into docs/configuration.md")
+        what.add_argument("--check", action="store_true", help="write nothing; fail if it is out of step")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Do it."""
+        if not (options["write"] or options["check"]):
+            self.stdout.write(configuration.table())
+            return
+        document = Path(settings.BASE_DIR) / "docs" / "configuration.md"
+        text = document.read_text(encoding="utf-8")
+        wanted = with_table(text, configuration.table())
+        if text == wanted:
+            return
+        if options["check"]:
+            self.stderr.write(f"{document} is out of step: manage.py config_reference --write")
+            sys.exit(1)
+        document.write_text(wanted, encoding="utf-8")
+        self.stdout.write(f"written {document}")
+
+
+def with_table(text: str, table: str) -> str:
+    """Return the document with the table between its two marks. Raises ValueError when it has no marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _old, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError("the document has no marks between which the table stands")
+    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
