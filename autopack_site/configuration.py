@@ -7,7 +7,7 @@ the table can't differ from the code; the meanings stand here. `manage.py config
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_LOG_JSON": "1 writes one JSON object a line.",
     },
 }
+# Those that the README shows.
+COMMON = (
+    "AUTOPACK_STATE_DIR", "AUTOPACK_RUNS_DIR", "AUTOPACK_BIND", "DATABASE_URL", "AUTOPACK_REDIS_URL",
+    "AUTOPACK_PRODUCTION", "AUTOPACK_SECRET_KEY", "AUTOPACK_ALLOWED_HOSTS", "AUTOPACK_OPEN_LOOPBACK",
+    "AUTOPACK_LEASE_TTL_S", "AUTOPACK_CLAIM_DEADLINE_S", "AUTOPACK_AGENT_WORKERS", "AUTOPACK_GATE_WORKERS",
+    "AUTOPACK_MAX_PATCH_BYTES",
+)  # fmt: skip
 # Read, but not for operators: the fault tests' (integration/crash.py). Production refuses it.
 FOR_TESTS = ("AUTOPACK_CRASH_DIR",)
 # Read outside settings.py: variable -> default as the table shows it.
@@ -113,17 +120,27 @@ def known() -> dict[str, Setting]:
     return {name: row for name, row in found.items() if name not in FOR_TESTS}
 
 
-def table() -> str:
-    """Return the reference as Markdown: a heading and a table for each group of variables."""
-    rows, parts = known(), []
-    for heading, meanings in MEANINGS.items():
-        lines = [f"### {heading}", "", "| Variable | Default | Meaning |", "|---|---|---|"]
-        for name, meaning in meanings.items():
-            row = rows[name]
-            least = f" At least {row.minimum}." if row.minimum not in ("", "0", "0.0", "1") else ""
-            lines.append(f"| `{name}` | {row.default} | {meaning}{least} |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+def tables() -> str:
+    """Return the whole reference as Markdown: a heading and a table for each group of variables."""
+    parts = [f"### {heading}\n\n{table(meanings)}" for heading, meanings in MEANINGS.items()]
+    return "\n".join(parts)
+
+
+def common_table() -> str:
+    """Return the README's table: the variables that are most often set."""
+    meanings = {name: text for group in MEANINGS.values() for name, text in group.items()}
+    return table({name: meanings[name] for name in COMMON})
+
+
+def table(meanings: Mapping[str, str]) -> str:
+    """Return variable -> meaning as a Markdown table with the code's defaults and limits."""
+    rows = known()
+    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, meaning in meanings.items():
+        row = rows[name]
+        least = f" At least {row.minimum}." if row.minimum not in ("", "0", "0.0", "1") else ""
+        lines.append(f"| `{name}` | {row.default} | {meaning}{least} |")
+    return "\n".join(lines) + "\n"
 
 
 def _shown(default: ast.expr | None) -> str:

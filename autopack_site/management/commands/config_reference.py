@@ -1,4 +1,4 @@
-"""`manage.py config_reference`: the table of environment variables, as docs/configuration.md carries it."""
+"""`manage.py config_reference`: the tables of environment variables that the documents carry."""
 
 from __future__ import annotations
 
@@ -8,41 +8,48 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from autopack_site import configuration
 
 BEGIN = "<!-- made by manage.py config_reference --write; edit autopack_site/configuration.py instead -->"
 END = "<!-- end of what is made -->"
+DOCUMENTS = {"README.md": configuration.common_table, "docs/configuration.md": configuration.tables}
 
 
 class Command(BaseCommand):
     """Status 1: `--check` found a document that is out of step."""
 
-    help = "Print the table of environment variables; --write brings docs/configuration.md up to date."
+    help = "Print the table of environment variables; --write brings README.md and docs/ up to date."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Print, write or check."""
         what = parser.add_mutually_exclusive_group()
-        what.add_argument("--write", action="store_true", help="put the table into docs/configuration.md")
-        what.add_argument("--check", action="store_true", help="write nothing; fail if it is out of step")
+        what.add_argument("--write", action="store_true", help="put the tables into the documents")
+        what.add_argument("--check", action="store_true", help="write nothing; fail if one is out of step")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Do it."""
         if not (options["write"] or options["check"]):
-            self.stdout.write(configuration.table())
+            self.stdout.write(configuration.tables())
             return
-        document = Path(settings.BASE_DIR) / "docs" / "configuration.md"
-        text = document.read_text(encoding="utf-8")
-        wanted = with_table(text, configuration.table())
-        if text == wanted:
-            return
-        if options["check"]:
-            self.stderr.write(f"{document} is out of step: manage.py config_reference --write")
+        stale = []
+        for name, table in DOCUMENTS.items():
+            document = Path(settings.BASE_DIR) / name
+            text = document.read_text(encoding="utf-8")
+            try:
+                wanted = with_table(text, table())
+            except ValueError as error:
+                raise CommandError(f"{name}: {error}") from error
+            if text != wanted:
+                stale.append(name)
+                if options["write"]:
+                    document.write_text(wanted, encoding="utf-8")
+                    self.stdout.write(f"written {name}")
+        if stale and options["check"]:
+            self.stderr.write(f"out of step: {', '.join(stale)}: manage.py config_reference --write")
             sys.exit(1)
-        document.write_text(wanted, encoding="utf-8")
-        self.stdout.write(f"written {document}")
 
 
 def with_table(text: str, table: str) -> str:
@@ -50,5 +57,5 @@ def with_table(text: str, table: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _old, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError("the document has no marks between which the table stands")
+        raise ValueError("it has no marks between which the table stands")
     return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
