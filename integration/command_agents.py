@@ -114,7 +114,8 @@ def _serve(run: Run, agent: AgentConfig, claim: Claim, is_lost: Callable[[], boo
         if claim.kind == "audit":
             _submit_audit(claim, result)
             return None
-        return _submit_build(mirror, claim, folder / "checkout", result)
+        with outbox.taken("candidate.build"):  # `work` builds it next
+            return _submit_build(mirror, claim, folder / "checkout", result)
 
 
 def _check_out(mirror: Mirror, claim: Claim, checkout: Path) -> None:

@@ -41,9 +41,25 @@ class GateLeaseLost(Conflict):
 
 
 def create(attempt: Attempt, *, delay_s: float = 0.0) -> GateRun:
-    """Record that the attempt's candidate must be gated; in the caller's transaction."""
+    """Record that the attempt's candidate must be gated; in the caller's transaction.
+
+    A profile without steps is waived here and now: the waiver is recorded and acted on like any verdict, but
+    there is nothing that a worker could do for it.
+    """
+    now = clock.now()
+    gate = _new(attempt, now)
+    if not config_of(attempt.run).gate_steps(gate.profile):
+        _waive(gate, now)
+        return gate
+    gate.save(force_insert=True)
+    due = now + timedelta(seconds=delay_s) if delay_s else None
+    outbox.enqueue("gate.run", gate.pk, due_at=due, gate_run_id=gate.pk)
+    return gate
+
+
+def _new(attempt: Attempt, now: datetime) -> GateRun:
     last = GateRun.objects.filter(attempt=attempt).aggregate(last=Max("number"))["last"] or 0
-    gate = GateRun.objects.create(
+    return GateRun(
         run_id=attempt.run_id,
         phase_id=attempt.phase_id,
         attempt=attempt,
@@ -53,11 +69,22 @@ def create(attempt: Attempt, *, delay_s: float = 0.0) -> GateRun:
         patch_hash=attempt.patch_hash,
         base_commit=attempt.base_commit,
         strategy_sha256=attempt.run.strategy.sha256,
-        deadline_at=clock.database_now() + timedelta(seconds=settings.GATE_DEADLINE_S),
-        created_at=clock.now(),
+        deadline_at=now + timedelta(seconds=settings.GATE_DEADLINE_S),
+        created_at=now,
     )
-    outbox.enqueue("gate.run", gate.pk, delay_s=delay_s, gate_run_id=gate.pk)
-    return gate
+
+
+def _waive(gate: GateRun, now: datetime) -> None:
+    gate.state, gate.verdict, gate.reason = GateRun.State.DONE, GateRun.Verdict.WAIVED, waiver(gate.profile)
+    gate.owner, gate.started_at, gate.ended_at = "autopack", now, now
+    gate.save(force_insert=True)
+    services.gate_started(gate.attempt_id)
+    services.gate_finished(gate.attempt_id, verdict=gate.verdict, reason=gate.reason)
+
+
+def waiver(profile: str) -> str:
+    """Return why a gate without steps lets a candidate pass."""
+    return f"Profile {profile} has no steps"
 
 
 def execute(gate_run_id: str) -> None:
@@ -128,7 +155,7 @@ def _tries(gate: GateRun, renewal: Renewal) -> tuple[str, str]:
     config = config_of(attempt.run)
     steps = config.gate_steps(gate.profile)
     if not steps:
-        return "waived", f"Profile {gate.profile} has no steps"
+        return "waived", waiver(gate.profile)
     tries: list[dict[str, Any]] = list(gate.evidence.get("tries", []))
     maximum = int(attempt.phase.limits["ci_max_retries"])
     with LogWriter(log_path(gate.run_id, f"gate-{gate.pk}"), MAX_LOG_BYTES) as out:

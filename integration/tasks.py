@@ -6,6 +6,7 @@ from celery import shared_task
 
 from integration import apply, command_agents, gate, merge, repository
 from integration.artefacts import service as artefacts
+from runs import outbox
 
 
 @shared_task(time_limit=6 * 3600)
@@ -14,16 +15,25 @@ def run_agent(phase_pk: int, kind: str) -> None:
     command_agents.work(phase_pk, kind)
 
 
-@shared_task(time_limit=300)
+@shared_task(time_limit=900)
 def build_candidate(attempt_id: str) -> None:
-    """Judge a submitted patch and build its candidate."""
-    apply.build(attempt_id)
+    """Judge a submitted patch and build its candidate; merge it too if that is already green (a waived gate)."""
+    with outbox.taken("candidate.merge") as green:
+        apply.build(attempt_id)
+    for row in green:
+        merge.merge(row.key)
 
 
 @shared_task(time_limit=900)
 def merge_candidate(attempt_id: str) -> None:
     """Move a run's branch to a green candidate."""
     merge.merge(attempt_id)
+
+
+@shared_task(time_limit=300)
+def undo_move(intent_id: str) -> None:
+    """Take back what a move that was given up left in the mirror."""
+    merge.undo(intent_id)
 
 
 @shared_task(time_limit=6 * 3600)

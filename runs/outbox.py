@@ -7,6 +7,9 @@ does the work; `resend` is the sweep's. A lost, late or doubled message changes 
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -44,7 +47,7 @@ def enqueue(topic: str, key: str, *, delay_s: float = 0.0, **reference: Any) -> 
     )
     Outbox.objects.bulk_create([row], ignore_conflicts=True)
     if not later:
-        transaction.on_commit(lambda: publish(row))
+        transaction.on_commit(lambda: _send(row))
 
 
 def postpone(topic: str, key: str, *, delay_s: float) -> None:
@@ -67,7 +70,41 @@ def nudge(topic: str, key: str) -> None:
     """Send a message for open work now, after the commit: something that it waited for has happened."""
     row = Outbox.objects.filter(topic=topic, key=key).first()
     if row is not None:
-        transaction.on_commit(lambda: publish(row))
+        transaction.on_commit(lambda: _send(row))
+
+
+class _Taken(threading.local):
+    """The topics that this thread does itself, and their rows so far."""
+
+    def __init__(self) -> None:
+        self.topics: frozenset[str] = frozenset()
+        self.rows: list[Outbox] = []
+
+
+_taken = _Taken()
+
+
+@contextmanager
+def taken(*topics: str) -> Iterator[list[Outbox]]:
+    """Send no message for work of these topics that this thread records in the block: the caller does it next.
+
+    Yields the list of their rows, filled as transactions commit. The rows are in the outbox like any other, so
+    that the sweep finds them if the caller dies; what the caller leaves undone it must `publish`.
+    """
+    before = _taken.topics, _taken.rows
+    rows: list[Outbox] = []
+    _taken.topics, _taken.rows = frozenset(topics), rows
+    try:
+        yield rows
+    finally:
+        _taken.topics, _taken.rows = before
+
+
+def _send(row: Outbox) -> None:
+    if row.topic in _taken.topics:
+        _taken.rows.append(row)
+    else:
+        publish(row)
 
 
 def publish(row: Outbox) -> bool:

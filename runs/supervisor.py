@@ -6,6 +6,7 @@ call `advance` in the same transaction, so that the next move never waits for a 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -39,17 +40,36 @@ log = structlog.get_logger(__name__)
 PREPARE_TRIES = 3
 
 
+class _Held(threading.local):
+    """The runs whose rows this thread's transaction holds through `locked_run`."""
+
+    def __init__(self) -> None:
+        self.run_ids: set[str] = set()
+
+
+_held = _Held()
+
+
 @contextmanager
 def locked_run(run_id: str) -> Iterator[Run]:
     """Hold the run's row for one transaction, and advance the run before it commits.
 
-    Raises RunNotFound. The lock orders all moves of one run; runs never wait for each other.
+    Raises RunNotFound. The lock orders all moves of one run; runs never wait for each other. Inside another
+    block of the same run only what the block itself does happens: the outermost one advances, once.
     """
+    if run_id in _held.run_ids:
+        with transaction.atomic():
+            yield Run.objects.get(pk=run_id)
+        return
     with transaction.atomic():
         run = Run.objects.select_for_update(of=("self",)).filter(pk=run_id).first()
         if run is None:
             raise RunNotFound(f"Run {run_id} not found")
-        yield run
+        _held.run_ids.add(run_id)
+        try:
+            yield run
+        finally:
+            _held.run_ids.discard(run_id)
         run.refresh_from_db()
         advance(run)
 
@@ -135,10 +155,11 @@ def advance(run: Run) -> None:
         end_run(run, Cause.BUDGET, breach.limit, breach.detail)
         return
     _lose_expired(run, now)
-    _expire_claims(run, now)
-    _walk_tiers(run)
+    phases = list(run.phases.all())  # read once: what follows moves these very rows
+    _expire_claims(phases, now)
+    _walk_tiers(run, phases)
     if run.state in LIVE_RUN_STATES:
-        _show(run)
+        _show(run, phases)
 
 
 def _lose_expired(run: Run, now: datetime) -> None:
@@ -148,8 +169,10 @@ def _lose_expired(run: Run, now: datetime) -> None:
             lose_attempt(run, lease.phase, lease.attempt, f"The lease of {lease.owner} ran out")
 
 
-def _expire_claims(run: Run, now: datetime) -> None:
-    for phase in run.phases.unclaimed_since(now):
+def _expire_claims(phases: list[Phase], now: datetime) -> None:
+    for phase in phases:
+        if not phase.is_unclaimed_since(now):
+            continue
         work = "built" if phase.state == PhaseState.QUEUED else "audited"
         fail_phase(
             phase,
@@ -159,9 +182,8 @@ def _expire_claims(run: Run, now: datetime) -> None:
         )
 
 
-def _walk_tiers(run: Run) -> None:
+def _walk_tiers(run: Run, phases: list[Phase]) -> None:
     """Start, schedule and close tiers in order, until something has to be waited for."""
-    phases = list(run.phases.all())
     tiers = list(run.tiers.all())
     for tier in tiers:
         if tier.is_terminal:
@@ -271,9 +293,8 @@ def _make_ready(run: Run, tier: Tier, phase: Phase) -> None:
         outbox.enqueue("agent.work", f"{phase.pk}:build", phase_pk=phase.pk, kind="build")
 
 
-def _show(run: Run) -> None:
+def _show(run: Run, phases: list[Phase]) -> None:
     """Show the most advanced of the live phases."""
-    states = list(run.phases.values_list("state", flat=True))
-    shown = shown_run_state(states)
+    shown = shown_run_state([phase.state for phase in phases])
     if shown != run.state:
         move(run, SHOW_EVENTS[shown])

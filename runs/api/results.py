@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
-from runs import services
+from runs import outbox, services
 from runs.api.schema import answers
 from runs.api.serializers.common import usage_of
 from runs.api.serializers.results import (
@@ -85,12 +85,17 @@ class BuilderResultView(_ResultView):
         result = _build_result(body)
         self.require_phase(run_id, phase_id)
         lease_id = self.lease_of(body, run_id, phase_id)
-        if lease_id is not None:
-            attempt = services.submit_build(lease_id, fence=body["fence"], result=result)
-        else:
-            attempt = services.submit_build_unleased(run_id, phase_id, agent=self.caller.name, result=result)
+        with outbox.taken("candidate.build") as waiting:  # built right here, so no worker is asked as well
+            if lease_id is not None:
+                attempt = services.submit_build(lease_id, fence=body["fence"], result=result)
+            else:
+                attempt = services.submit_build_unleased(
+                    run_id, phase_id, agent=self.caller.name, result=result
+                )
         if attempt.state == AttemptState.SUBMITTED:
-            build_within(attempt.pk)
+            if not build_within(attempt.pk):
+                for row in waiting:
+                    outbox.publish(row)
             attempt = _reread(attempt.pk)
         if attempt.state == AttemptState.REFUSED:
             raise CandidateRefused(attempt)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -226,3 +228,7 @@ class Phase(models.Model):
     def is_terminal(self) -> bool:
         """Tell whether the phase has ended."""
         return self.state in (PhaseState.COMPLETE, PhaseState.FAILED, PhaseState.SKIPPED)
+
+    def is_unclaimed_since(self, now: datetime) -> bool:
+        """Tell whether nobody claimed or audited it by its claim deadline (`PhaseQuerySet.unclaimed_since`)."""
+        return self.claim_deadline_at is not None and self.claim_deadline_at <= now and not self.is_terminal

@@ -42,6 +42,5 @@ def live_lease(lease_id: str, fence: int) -> Lease:
 
 def reload(phase: Phase, run: Run) -> None:
     """Read phase, its tier and run again: counters move by SQL, not in memory."""
-    phase.refresh_from_db()
-    phase.tier.refresh_from_db()
+    phase.refresh_from_db()  # forgets its tier too, which is read when it is next asked for
     run.refresh_from_db()

@@ -24,12 +24,13 @@ class MergePlan:
 
     attempt_id: str
     run_id: str
+    phase_id: str
     old: str
     new: str
 
 
 def _attempt(attempt_id: str) -> Attempt:
-    attempt: Attempt = Attempt.objects.select_related("phase__tier").get(pk=attempt_id)
+    attempt: Attempt = Attempt.objects.select_related("phase__tier", "run").get(pk=attempt_id)
     return attempt
 
 
@@ -169,7 +170,6 @@ def begin_merge(attempt_id: str) -> MergePlan | None:
     """
     attempt = _attempt(attempt_id)
     run, phase = attempt.run, attempt.phase
-    run.refresh_from_db()
     outbox.settle("candidate.merge", attempt_id)
     if attempt.state != AttemptState.GREEN or run.state not in LIVE_RUN_STATES:
         return None
@@ -184,7 +184,7 @@ def begin_merge(attempt_id: str) -> MergePlan | None:
         return None
     attempt.state = AttemptState.MERGING
     attempt.save(update_fields=["state"])
-    return MergePlan(attempt.pk, run.run_id, run.head_commit, attempt.candidate_sha)
+    return MergePlan(attempt.pk, run.run_id, phase.phase_id, run.head_commit, attempt.candidate_sha)
 
 
 def _rebase(phase: Phase, attempt: Attempt, head: str) -> None:
@@ -218,7 +218,6 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         notes="",
         claim_deadline_at=None,
     )
-    run.refresh_from_db()
     if run.state in LIVE_RUN_STATES:
         if run.state == "SNAPSHOT_CREATED":
             move(run, "queued")
