@@ -155,10 +155,10 @@ def _shown(default: ast.expr | None) -> str:
             return f"`{default.right.value}` in the checkout"
         if isinstance(default.op, ast.Mult):
             return f"{_product(default):,}"
-    value = ast.literal_eval(default)
+    value: bool | int | float | str = ast.literal_eval(default)
     if isinstance(value, bool):
         return str(int(value))
-    if isinstance(value, (int, float)):
+    if isinstance(value, int | float):
         return f"{value:g}" if isinstance(value, float) else str(value)
     return f"`{value}`" if value else "empty"
 
