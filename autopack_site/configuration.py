@@ -152,15 +152,13 @@ def _shown(default: ast.expr | None) -> str:
         return ""
     if isinstance(default, ast.BinOp) and isinstance(default.right, ast.Constant):
         if isinstance(default.op, ast.Div):
-            return f"`{default.right.value}` in the checkout"
+            return f"`{ast.literal_eval(default.right)}` in the checkout"
         if isinstance(default.op, ast.Mult):
             return f"{_product(default):,}"
-    value: bool | int | float | str = ast.literal_eval(default)
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, int | float):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    return f"`{value}`" if value else "empty"
+    value = ast.literal_eval(default)
+    if isinstance(value, str):
+        return f"`{value}`" if value else "empty"
+    return f"{value:g}" if isinstance(value, float) else str(int(value))
 
 
 def _product(node: ast.expr) -> int:

@@ -112,9 +112,7 @@ def _move_branch(mirror: Mirror, intent: GitIntent) -> None:
         mirror.update_ref(intent.ref, intent.new_sha, intent.old_sha)
     except RefMoved as error:
         current = error.current
-        if current is None or not (
-            current == intent.new_sha or mirror.is_ancestor(intent.new_sha, current)
-        ):
+        if current is None or not (current == intent.new_sha or mirror.is_ancestor(intent.new_sha, current)):
             raise
 
 

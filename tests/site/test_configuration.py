@@ -13,9 +13,14 @@ from django.core.management import call_command
 from autopack_site import configuration
 from autopack_site.management.commands.config_reference import DOCUMENTS
 from integration.papers import write_brief
+from runs.lifecycle import TERMINAL_RUN_STATES
+from runs.plan_markdown import parse_plan_document
+from strategy.config import load_config
+from strategy.scopes import resolve_scopes
 
 ROOT = Path(settings.BASE_DIR)
 PACKAGES = ("autopack_site", "strategy", "runs", "issues", "integration")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 AGENTS = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
 
 
@@ -85,3 +90,30 @@ def test_a_document_that_is_out_of_step_is_told_and_mended(tmp_path, settings):
     call_command("config_reference", write=True)
     for name in DOCUMENTS:
         assert (tmp_path / name).read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """The README's one block of code in a language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def test_the_readme_s_configuration_is_a_sound_one():
+    config = load_config(block("yaml"))
+    assert [agent.name for agent in config.builders_for("docs")] == ["changelog"]
+    assert [agent.kind for agent in config.builders_for("security_auth_change")] == ["pull"]
+    assert [step.name for step in config.gate_steps("strict")] == ["unit tests"]
+
+
+def test_the_readme_s_plan_is_a_sound_one_for_its_configuration():
+    plan = resolve_scopes(parse_plan_document(block("markdown")), load_config(block("yaml")))
+    assert [(phase.phase_id, phase.scope) for phase in plan.phases] == [
+        ("discount", ("*.py", "src/**")),
+        ("write-the-changelog", ("CHANGELOG.md", "docs/**")),
+    ]
+    assert plan.phases[1].depends_on == ("discount",)
+
+
+def test_the_readme_tells_what_to_do_after_every_way_to_end():
+    rows = re.findall(r"^\| `(DONE_\w+)` \|", README, re.MULTILINE)
+    assert sorted(rows) == sorted(TERMINAL_RUN_STATES)
