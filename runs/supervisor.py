@@ -58,7 +58,7 @@ def locked_run(run_id: str) -> Iterator[Run]:
     block of the same run only what the block itself does happens: the outermost one advances, once.
     """
     if run_id in _held.run_ids:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):  # what fails here fails the whole
             yield Run.objects.get(pk=run_id)
         return
     with transaction.atomic():
