@@ -125,10 +125,8 @@ def test_a_gate_without_a_verdict_by_its_deadline_failed_as_infrastructure(world
     )
     run = world.start(world.plan({"phase_id": "one", **DOCS}))
     for number in (1, 2, 3):
-        eventually(
-            lambda number=number: GateRun.objects.filter(run=run, number=number, state="RUNNING").exists(),
-            what=f"gate run {number}",
-        )
+        running = GateRun.objects.filter(run=run, number=number, state="RUNNING")
+        eventually(running.exists, what=f"gate run {number}")
         GateRun.objects.filter(run=run, number=number).update(
             deadline_at=timezone.now() - timedelta(seconds=1)
         )
