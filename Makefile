@@ -44,13 +44,16 @@ pytest:
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
 
 torture: setup ## the long fault campaign
-	$(PRIVATE_SERVICES) $(PY) -m pytest -m torture $(PYTEST_ARGS)
+	AUTOPACK_RECORD_FAULTS=yes $(PRIVATE_SERVICES) $(PY) -m pytest -m 'torture or faults' $(PYTEST_ARGS)
 
 bench: setup ## the benchmarks, against their floors
 	$(PRIVATE_SERVICES) $(PY) -m benchmarks
 
 clean: ## stop nothing, but remove this checkout's services' data, caches and environment
-	@if [ -x $(PY) ]; then $(PY) manage.py services --remove; fi
+	@if [ -x $(PY) ]; then \
+		$(PY) manage.py services --remove && \
+		AUTOPACK_STATE_DIR="$${AUTOPACK_STATE_DIR:-.autopack}/demo" $(PY) manage.py services --remove; \
+	fi
 	rm -rf .autopack .autonomous_runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 	if [ -L .venv ]; then rm .venv; else rm -rf .venv; fi

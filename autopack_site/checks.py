@@ -44,11 +44,11 @@ def refuse_unsafe_start(app_configs: Sequence[AppConfig] | None = None, **_kwarg
             found.append(
                 Error("production runs with DEBUG on", hint="unset AUTOPACK_DEBUG", id="autopack.E002")
             )
-        if settings.CRASH_AT:
+        if settings.CRASH_DIR:
             found.append(
                 Error(
-                    f"production would end its own processes at {settings.CRASH_AT!r}",
-                    hint="unset AUTOPACK_CRASH_AT: it is for fault tests only",
+                    "production would let its own processes be killed at named lines",
+                    hint="unset AUTOPACK_CRASH_DIR: it is for fault tests only",
                     id="autopack.E006",
                 )
             )

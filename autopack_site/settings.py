@@ -113,12 +113,16 @@ MAX_LOST_ATTEMPTS = env_int("AUTOPACK_MAX_LOST_ATTEMPTS", default=25, minimum=1)
 APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 
 # Where the fault tests end a process (integration/crash.py); production refuses it.
-CRASH_AT = env_str("AUTOPACK_CRASH_AT", "")
+CRASH_DIR = env_str("AUTOPACK_CRASH_DIR", "")
 
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
 # Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
 MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
+# Uids are the machine's, so under root their locks are too: two Autopacks never give out the same one.
+UID_LOCK_DIR = env_path(
+    "AUTOPACK_UID_LOCK_DIR", default=Path("/run/autopack") if os.geteuid() == 0 else STATE_DIR
+)
 SANDBOX_UID_BASE = env_int("AUTOPACK_SANDBOX_UID_BASE", default=210_000, minimum=1000)
 
 # --- ports and topics (wiring.py explains) -----------------------------------------------------------

@@ -18,6 +18,7 @@ TOPICS = {
     "agent.work": ("integration.tasks.run_agent", "agent"),
     "candidate.build": ("integration.tasks.build_candidate", "merge"),
     "candidate.merge": ("integration.tasks.merge_candidate", "merge"),
+    "move.undo": ("integration.tasks.undo_move", "merge"),
     "gate.run": ("integration.tasks.run_gate", "gate"),
     "artefacts.write": ("integration.tasks.write_artefacts", "sweep"),
 }

@@ -94,7 +94,7 @@ def cell(
     `hold` are descriptors that stay open as long as a command lives, even when this process is killed.
     """
     with attempt_uid(
-        base=settings.SANDBOX_UID_BASE, size=UID_RANGE, state_dir=Path(settings.STATE_DIR)
+        base=settings.SANDBOX_UID_BASE, size=UID_RANGE, state_dir=Path(settings.UID_LOCK_DIR)
     ) as lease:
         made = Cell(
             checkout=checkout,

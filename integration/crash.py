@@ -1,8 +1,8 @@
-"""Named lines at which the fault tests end the process, as `kill -9` would.
+"""Named lines at which the fault tests end or freeze the process, as `kill -9` and a stalled host would.
 
-The setting CRASH_AT (`AUTOPACK_CRASH_AT`, for tests) names one line: whoever passes it first dies there.
-`AUTOPACK_CRASH_MARK` names a file that remembers who did, by process number; `AUTOPACK_CRASH_HOW=stop` freezes
-the process instead. Production refuses the setting twice: the system checks, and here. Unset, a line costs one
+The setting CRASH_DIR (`AUTOPACK_CRASH_DIR`, for tests) names a folder. A file there that is named as a line arms
+it: whoever passes the line first renames the file to `<line>.<process number>` and is killed, or stopped when the
+file says `stop`. Production refuses the setting twice: in the system checks, and here. Unset, a line costs one
 comparison.
 """
 
@@ -38,18 +38,15 @@ LINES = (
 
 
 def line(name: str) -> None:
-    """Die here if the settings say so."""
-    if name == settings.CRASH_AT and not settings.PRODUCTION:
-        _die()
+    """Die or freeze here if the line is armed."""
+    if settings.CRASH_DIR and not settings.PRODUCTION:
+        _pass(Path(settings.CRASH_DIR) / name)
 
 
-def _die() -> None:
-    mark = os.environ.get("AUTOPACK_CRASH_MARK")
-    if mark:
-        try:
-            with Path(mark).open("x") as file:
-                file.write(str(os.getpid()))
-        except FileExistsError:
-            return
-    how = signal.SIGSTOP if os.environ.get("AUTOPACK_CRASH_HOW") == "stop" else signal.SIGKILL
-    os.kill(os.getpid(), how)
+def _pass(armed: Path) -> None:
+    try:
+        how = armed.read_text().strip()
+        armed.rename(armed.with_name(f"{armed.name}.{os.getpid()}"))
+    except FileNotFoundError:
+        return  # not armed, or another process was first
+    os.kill(os.getpid(), signal.SIGSTOP if how == "stop" else signal.SIGKILL)

@@ -73,7 +73,7 @@ def carry_out(intent: GitIntent) -> None:
     run = Run.objects.select_related("project").get(pk=intent.run_id)
     mirror = mirror_of(run.project)
     if config_of(run).protects_branch(intent.ref):
-        _give_up(mirror, intent, f"{intent.ref} is protected")
+        _give_up(intent, f"{intent.ref} is protected")
         return
     if not _is_open(intent):
         return
@@ -83,7 +83,7 @@ def carry_out(intent: GitIntent) -> None:
         _make_tag(mirror, intent)
         crash.line("tag-made")
     except RefMoved as error:
-        _give_up(mirror, intent, error.detail)
+        _give_up(intent, error.detail)
         return
     if not _is_open(intent):
         return
@@ -107,13 +107,25 @@ def _pushed(intent: GitIntent) -> list[tuple[str, str]]:
 
 
 def _move_branch(mirror: Mirror, intent: GitIntent) -> None:
-    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try."""
+    """Compare and swap. A ref that is at the new commit, or past it, was moved by an earlier try.
+
+    One that is at the commit of a move that was given up is as good as at the old one: its worker died before
+    it took that back.
+    """
     try:
         mirror.update_ref(intent.ref, intent.new_sha, intent.old_sha)
     except RefMoved as error:
         current = error.current
-        if current is None or not (current == intent.new_sha or mirror.is_ancestor(intent.new_sha, current)):
+        if current is None:
             raise
+        if current == intent.new_sha or mirror.is_ancestor(intent.new_sha, current):
+            return
+        given_up = GitIntent.objects.filter(
+            run=intent.run_id, state=GitIntent.State.CONFLICT, old_sha=intent.old_sha, new_sha=current
+        )
+        if not given_up.exists():
+            raise
+        mirror.update_ref(intent.ref, intent.new_sha, current)
 
 
 def _make_tag(mirror: Mirror, intent: GitIntent) -> None:
@@ -142,7 +154,7 @@ def _wake_next(run_id: str) -> None:
         outbox.nudge("candidate.merge", attempt_id)
 
 
-def _give_up(mirror: Mirror, intent: GitIntent, reason: str) -> None:
+def _give_up(intent: GitIntent, reason: str) -> None:
     """End the move without it: first in the database, which decides, then in the mirror."""
     with locked_run(intent.run_id):
         rows = GitIntent.objects.filter(
@@ -152,12 +164,22 @@ def _give_up(mirror: Mirror, intent: GitIntent, reason: str) -> None:
             return  # decided, or taken over
         log.error("merge.given_up", run_id=intent.run_id, ref=intent.ref, reason=reason)
         services.conflict_merge(intent.attempt_id, code="branch-conflict", reason=reason)
+        outbox.enqueue("move.undo", intent.pk, intent_id=intent.pk)
         _wake_next(intent.run_id)
     crash.line("move-given-up")
-    with suppress(RefMoved):  # not moved, or moved on from by the next move
-        mirror.update_ref(intent.ref, intent.old_sha, intent.new_sha)
-    with suppress(RefMoved):
-        mirror.delete_ref(intent.tag_ref, intent.new_sha)
+    undo(intent.pk)
+
+
+def undo(intent_id: str) -> None:
+    """Take the mirror's refs back to before a move that was given up. Safe to repeat, at any later time."""
+    intent = GitIntent.objects.select_related("run__project").get(pk=intent_id)
+    if intent.state == GitIntent.State.CONFLICT:
+        mirror = mirror_of(intent.run.project)
+        with suppress(RefMoved):  # never moved, or the next move has gone on from it
+            mirror.update_ref(intent.ref, intent.old_sha, intent.new_sha)
+        with suppress(RefMoved):
+            mirror.delete_ref(intent.tag_ref, intent.new_sha)
+    outbox.settle("move.undo", intent_id)
 
 
 def _push_failed(mirror: Mirror, run: Run, intent: GitIntent, error: AutopackError) -> None:
@@ -175,7 +197,7 @@ def _push_failed(mirror: Mirror, run: Run, intent: GitIntent, error: AutopackErr
     if mirror.has_pushed(run.project.source, _pushed(intent)):
         _mark_done(intent)  # the push arrived, and its answer did not
         return
-    _give_up(mirror, intent, f"The project's repository did not take the branch: {error.detail}")
+    _give_up(intent, f"The project's repository did not take the branch: {error.detail}")
 
 
 def recover(limit: int = 100) -> int:

@@ -30,6 +30,12 @@ def merge_candidate(attempt_id: str) -> None:
     merge.merge(attempt_id)
 
 
+@shared_task(time_limit=300)
+def undo_move(intent_id: str) -> None:
+    """Take back what a move that was given up left in the mirror."""
+    merge.undo(intent_id)
+
+
 @shared_task(time_limit=6 * 3600)
 def run_gate(gate_run_id: str) -> None:
     """Run a gate to its verdict."""

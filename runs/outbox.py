@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from celery import current_app
@@ -27,7 +26,7 @@ log = structlog.get_logger(__name__)
 MAX_BACKOFF = 6  # resend intervals double up to 2**6 times the first
 
 
-def enqueue(topic: str, key: str, *, delay_s: float = 0.0, **reference: Any) -> None:
+def enqueue(topic: str, key: str, *, delay_s: float = 0.0, **reference: str | int) -> None:
     """Record that `topic` must run for `key` with `reference` as its arguments; must be in a transaction.
 
     The first message goes out after the commit, or delay_s seconds from now. An open row for the same work

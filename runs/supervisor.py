@@ -17,7 +17,7 @@ from django.db import transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError
-from runs import agents, budgets, outbox, ports
+from runs import agents, budgets, gate_queue, outbox, ports
 from runs.endings import cleanliness, close_tier, end_run, fail_phase, finish_run, release, skip_phase
 from runs.errors import RunNotFound
 from runs.judgement import lose_attempt
@@ -155,6 +155,7 @@ def advance(run: Run) -> None:
         end_run(run, Cause.BUDGET, breach.limit, breach.detail)
         return
     _lose_expired(run, now)
+    gate_queue.serve_next(run)
     phases = list(run.phases.all())  # read once: what follows moves these very rows
     _expire_claims(phases, now)
     _walk_tiers(run, phases)

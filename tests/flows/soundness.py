@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from integration.models import GateRun, GitIntent
 from integration.refs import branch_ref
 from integration.repository import mirror_of
 from runs.lifecycle import AttemptState
-from runs.models import Attempt, Outbox, Run, TokenEntry, Transition
+from runs.models import Attempt, Outbox, Phase, Run, Tier, TokenEntry, Transition
 from tests.flows.stack import eventually
 from tests.flows.world import World
 
@@ -23,12 +24,14 @@ def assert_sound(world: World, run: Run, *, state: str = "DONE_SUCCESS", settle_
     assert_history(world, run)
     assert_ledger(run)
     assert_branch(world, run)
-    eventually(lambda: not Outbox.objects.exists(), timeout_s=settle_s, what=f"open work: {open_work()}")
+    eventually(
+        lambda: not Outbox.objects.exists(), timeout_s=settle_s, what=lambda: f"open work: {open_work()}"
+    )
     assert not run.leases.live().exists()
     assert not GateRun.objects.open().filter(run=run).exists()
     assert not GitIntent.objects.open().filter(run=run).exists()
-    assert not Attempt.objects.filter(run=run).open().exists()  # type: ignore[attr-defined]
-    eventually(lambda: not left_folders(), timeout_s=settle_s, what=f"work folders: {left_folders()}")
+    assert not Attempt.objects.filter(run=run).open().exists()
+    eventually(lambda: not left_folders(), timeout_s=settle_s, what=lambda: f"folders: {left_folders()}")
     mirror_of(run.project).fsck()
 
 
@@ -40,18 +43,19 @@ def assert_history(world: World, run: Run) -> None:
         assert (row.version, row.from_state) == (version + 1, before), (row, world.history(run))
         last[row.machine, row.subject] = (version + 1, row.to_state)
     ends = Transition.objects.filter(run=run, machine="run", to_state__startswith="DONE_")
-    assert ends.count() == 1
+    assert ends.count() == int(Run.objects.get(pk=run.pk).is_terminal)
     for phase in run.phases.all():
-        assert last["phase", phase.phase_id] == (phase.version, phase.state)
+        assert last.get(("phase", phase.phase_id), (0, "QUEUED")) == (phase.version, phase.state)
 
 
 def assert_ledger(run: Run) -> None:
     """The ledger's sums are the counters, at every level, and nothing is held any more."""
-    for owner, entries in (
+    owners: list[tuple[Run | Tier | Phase, QuerySet[TokenEntry]]] = [
         (run, TokenEntry.objects.filter(run=run)),
         *((tier, TokenEntry.objects.filter(tier=tier)) for tier in run.tiers.all()),
         *((phase, TokenEntry.objects.filter(phase=phase)) for phase in run.phases.all()),
-    ):
+    ]
+    for owner, entries in owners:
         sums: Counter[str] = Counter()
         for entry in entries:
             sums[entry.kind] += entry.tokens or 0
@@ -61,6 +65,7 @@ def assert_ledger(run: Run) -> None:
 
 def assert_branch(world: World, run: Run) -> None:
     """The branch in the user's repository is exactly the merged attempts: one commit a complete phase."""
+    run = Run.objects.select_related("project").get(pk=run.pk)
     merged = {
         attempt.candidate_sha: attempt.phase.phase_id
         for attempt in Attempt.objects.filter(run=run, state=AttemptState.MERGED).select_related("phase")

@@ -34,7 +34,7 @@ def eventually(
     *,
     timeout_s: float = 60.0,
     every_s: float = 0.05,
-    what: str = "",
+    what: str | Callable[[], str] = "",
     alive: Any = None,
 ) -> Any:
     """Wait until check returns something true, and return it; fail with `what` after timeout_s."""
@@ -44,7 +44,7 @@ def eventually(
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what or check}")
+            raise AssertionError(f"not within {timeout_s:g} s: {what() if callable(what) else what or check}")
         time.sleep(every_s)
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import time
 from typing import Any
 
 import pytest
 
-from runs.models import Run, Transition
+from integration.models import GateRun
+from runs.models import Attempt, Run, Transition
 from tests.flows.record import record
 from tests.flows.soundness import assert_sound, survivors
 from tests.flows.stack import Stack, eventually
 from tests.flows.supervision import Killer, Supervised
 from tests.flows.world import World
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.faults]
 PHASES = 40
 # sh starts in a hundredth of Python's time: what is tested here is the engine, not the agents
 BUILDER = [
@@ -79,14 +81,19 @@ def kill_through(world: World, stack: Stack, *, kills: int, phases: int, limit_s
         timeout_s=max(deadline - time.monotonic(), 60),
         what="the run to end after the last kill",
     )
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    counts = [model.objects.filter(run=run).count() for model in (Transition, GateRun, Attempt)]
     print(
-        f"{dict(killer.count)} killed, {supervised.restarts} restarts, {time.monotonic() - started:.1f} s after"
+        f"killed {dict(killer.count)}, {supervised.restarts} restarts, "
+        f"over after {time.monotonic() - started:.1f} s; "
+        f"events, gates, attempts: {counts}; "
+        f"{used.ru_utime + used.ru_stime:.0f} s of CPU in workers that were seen to end"
     )
     assert killer.count.total() == kills
     assert_sound(world, run)
     assert run.phases.filter(state="COMPLETE").count() == phases
     stack.stop()
-    eventually(lambda: not survivors(), timeout_s=30, what=f"processes survive: {survivors()}")
+    eventually(lambda: not survivors(), timeout_s=30, what=lambda: f"they survive: {survivors()}")
     return killer
 
 

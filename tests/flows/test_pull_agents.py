@@ -6,7 +6,6 @@ import json
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -44,7 +43,7 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def web(stack: Stack) -> Iterator[str]:
+def web(stack: Stack) -> str:
     """Workers, beat and gunicorn; the address of the API."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -64,7 +63,7 @@ def web(stack: Stack) -> Iterator[str]:
             return False
 
     eventually(is_up, what="the web server")
-    yield base
+    return base
 
 
 @pytest.fixture
@@ -74,7 +73,8 @@ def agents(web: str, world: World) -> dict[str, Client]:
 
 
 def new_file(name: str, text: str) -> str:
-    return f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+{text}\n"
+    head = f"diff --git a/{name} b/{name}\nnew file mode 100644\n"
+    return f"{head}--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+{text}\n"
 
 
 def start(agents: dict[str, Client], world: World, *phases: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ def test_a_careful_production_configuration_is_accepted(production):
         ("SECRET_KEY", "short", "autopack.E001"),
         ("DEBUG", True, "autopack.E002"),
         ("ALLOWED_HOSTS", ["*"], "autopack.E003"),
-        ("CRASH_AT", "pushed", "autopack.E006"),
+        ("CRASH_DIR", "/nowhere", "autopack.E006"),
     ],
 )
 def test_each_careless_setting_is_refused_in_production(production, name, value, code):

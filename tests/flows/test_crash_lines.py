@@ -1,0 +1,101 @@
+"""A worker dies at each named line of the code, once; others bring the run to the same end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from integration.crash import LINES
+from integration.models import GitIntent
+from runs.models import Phase, Run
+from tests.flows.record import record
+from tests.flows.soundness import assert_sound
+from tests.flows.stack import Stack, eventually
+from tests.flows.world import WRITER, World
+
+pytestmark = [pytest.mark.real, pytest.mark.faults]
+GATE = [{"name": "unit", "argv": ["/bin/sh", "-c", "ls"]}]
+APPROVE = 'answer(recommendation="approve", review_notes="fine", tokens_used=5)'
+NOT_ON_THIS_PATH = {"move-given-up"}  # a test of its own below
+
+
+@pytest.fixture(scope="module")
+def armoury(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a line is armed."""
+    return tmp_path_factory.mktemp("lines")
+
+
+@pytest.fixture(scope="module")
+def module_env(armoury: Path) -> dict[str, str]:
+    return {"AUTOPACK_CRASH_DIR": str(armoury)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers(stack: Stack) -> None:
+    stack.worker(concurrency=3)
+    stack.beat()
+
+
+def deaths(armoury: Path, line: str) -> list[Path]:
+    return list(armoury.glob(f"{line}.*"))
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line not in NOT_ON_THIS_PATH])
+def test_a_crash_at_a_line_costs_nothing_but_time(world: World, armoury: Path, line: str) -> None:
+    world.project(builder=WRITER, auditor=APPROVE, gate=GATE)
+    # two side by side, so that one of them finds the branch moved; the last is audited
+    plan = world.plan(
+        {"phase_id": "one", "depends_on": ()},
+        {"phase_id": "two", "depends_on": ()},
+        {"phase_id": "three", "task_category": "security_auth"},
+    )
+    (armoury / line).write_text("kill")
+    run = world.ended(world.start(plan), timeout_s=120)
+    assert deaths(armoury, line), f"nobody passed {line}\n{world.history(run)}"
+    assert_sound(world, run)
+    assert len(world.commits(run)) == 3
+    record(f"a crash at the line {line}", injected=len(deaths(armoury, line)))
+
+
+def test_a_move_that_is_given_up_in_two_halves_leaves_the_branch_usable(world: World, armoury: Path) -> None:
+    """The project refuses one push; the worker dies before it takes the mirror's branch back."""
+    world.git("tag", f"autopack/run-{world.key}/one", "main")  # somebody's own: pushes over it are refused
+    world.project(gate=GATE)
+    (armoury / "move-given-up").write_text("kill")
+    plan = world.plan({"phase_id": "one", "depends_on": ()}, {"phase_id": "two", "depends_on": ()})
+    run = world.ended(world.start(plan), timeout_s=120)
+    eventually(
+        lambda: deaths(armoury, "move-given-up"), timeout_s=20
+    )  # the run may end before its worker dies
+    assert dict(run.phases.values_list("phase_id", "state")) == {"one": "FAILED", "two": "COMPLETE"}
+    assert Phase.objects.get(run=run, phase_id="one").failure_code == "branch-conflict"
+    assert GitIntent.objects.get(run=run, state="CONFLICT").attempt.phase.phase_id == "one"
+    assert world.commits(run) == ["two: two"]
+    world.git("tag", "-d", f"autopack/run-{world.key}/one")
+    assert_sound(world, run, state="DONE_FAILED_ENVIRONMENT")
+    record("a crash at the line move-given-up", injected=1)
+
+
+def test_every_line_is_passed_by_one_ordinary_run(world: World, armoury: Path) -> None:
+    """All lines are armed at once: a run that is killed at each of them still ends well."""
+    for line in LINES:
+        for death in deaths(armoury, line):
+            death.unlink()
+        (armoury / line).write_text("kill")
+    world.project(builder=WRITER, auditor=APPROVE, gate=GATE)
+    plan = world.plan(
+        {"phase_id": "one", "depends_on": ()},
+        {"phase_id": "two", "depends_on": ()},
+        {"phase_id": "three", "depends_on": ()},
+        {"phase_id": "four", "task_category": "security_auth"},
+    )
+    run: Run = world.ended(world.start(plan), timeout_s=240)
+    assert_sound(world, run)
+    missed = {line for line in LINES if not deaths(armoury, line)}
+    assert missed <= {
+        "merge-put-off",
+        *NOT_ON_THIS_PATH,
+    }  # whether two phases meet at the branch is chance here
+    for line in missed:
+        (armoury / line).unlink()
