@@ -193,12 +193,14 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         return
     attempt.state = AttemptState.MERGED
     attempt.save(update_fields=["state"])
+    built = int(attempt.kind == Attempt.Kind.BUILD)  # counted like the ones that failed
     Run.objects.filter(pk=run.pk).update(head_commit=new_head)
     move(
         phase,
         "merged",
         data={"commit": new_head, "attempt": attempt.pk, "tag": tag},
         commit_sha=new_head,
+        builder_attempts=phase.builder_attempts + built,
         notes="",
         claim_deadline_at=None,
     )
