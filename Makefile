@@ -50,7 +50,10 @@ bench: setup ## the benchmarks, against their floors
 	$(PRIVATE_SERVICES) $(PY) -m benchmarks
 
 clean: ## stop nothing, but remove this checkout's services' data, caches and environment
-	@if [ -x $(PY) ]; then $(PY) manage.py services --remove; fi
+	@if [ -x $(PY) ]; then \
+		$(PY) manage.py services --remove && \
+		AUTOPACK_STATE_DIR="$${AUTOPACK_STATE_DIR:-.autopack}/demo" $(PY) manage.py services --remove; \
+	fi
 	rm -rf .autopack .autonomous_runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 	if [ -L .venv ]; then rm .venv; else rm -rf .venv; fi

@@ -32,7 +32,7 @@ class FirstAccounts:
             "This is the first start. Keep what follows: it is shown once and stored as hashes only.",
             f"  admin       {address}/admin/   user {self.user_name}   password {self.password}",
             f"  API token   {self.token}",
-            f'  try it      curl -H "Authorization: Bearer {self.token}" {address}/metrics/runs',
+            f'  try it      curl -H "Authorization: Bearer {self.token}" {address}/runs',
             "  next        .venv/bin/python manage.py project add PATH_OR_URL --default",
         ]
 

@@ -9,14 +9,23 @@ from pathlib import Path
 
 from django.conf import settings
 
+from autopack_site.kernel.errors import AutopackError
 from integration.sandbox import runner
 from integration.sandbox.ownership import hand_over, reclaim
+from integration.sandbox.runner import Detection
 from integration.sandbox.spec import Command, Limits, Outcome
 from integration.sandbox.toolchain import toolchain_paths
 from integration.sandbox.uids import UidLease, attempt_uid
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 UID_RANGE = 4096
+
+
+class SandboxRequired(AutopackError):
+    """The project demands a sandbox and this host has none: nothing of it is run (fail closed)."""
+
+    code, status = "sandbox-required", 503
+    title = "The project requires a sandbox"
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,11 @@ class Cell:
     def uid(self) -> int | None:
         """The uid that commands run as under root, else None."""
         return self.lease.uid if self.lease else None
+
+    @property
+    def sandbox(self) -> Detection:
+        """Which sandbox commands of this cell get, and why."""
+        return runner.detect(self.uid)
 
     @property
     def path(self) -> str:
@@ -88,10 +102,12 @@ def cell(
     readonly: Sequence[Path] = (),
     writable: Sequence[Path] = (),
     hold: Sequence[int] = (),
+    require_sandbox: bool = False,
 ) -> Iterator[Cell]:
     """Hold a uid of its own for the block (under root) and hand the checkout over to it.
 
-    `hold` are descriptors that stay open as long as a command lives, even when this process is killed.
+    `hold` are descriptors that stay open as long as a command lives, even when this process is killed. Raises
+    SandboxRequired where one is demanded and there is none.
     """
     with attempt_uid(
         base=settings.SANDBOX_UID_BASE, size=UID_RANGE, state_dir=Path(settings.UID_LOCK_DIR)
@@ -104,6 +120,8 @@ def cell(
             writable=tuple(writable),
             hold=tuple(hold),
         )
+        if require_sandbox and made.sandbox.kind == "none":
+            raise SandboxRequired(f"The project requires a sandbox: {made.sandbox.detail}")
         if lease is not None:
             for folder in (checkout, *writable):
                 hand_over(folder, lease.uid)

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from autopack_site.kernel.errors import AutopackError, Conflict
 from integration import apply, crash
-from integration.cells import Cell, cell
+from integration.cells import Cell, SandboxRequired, cell
 from integration.collect import collect
 from integration.git_errors import GitFailed
 from integration.logs import LogWriter, tail
@@ -91,15 +91,22 @@ def _serve(run: Run, agent: AgentConfig, claim: Claim, is_lost: Callable[[], boo
         out = folder / "out"
         out.mkdir(mode=0o700)
         env = write_brief(folder / "papers", claim.brief)
-        with cell(
-            folder / "checkout",
-            toolchains=config_of(run).toolchains,
-            readonly=(folder / "papers",),
-            writable=(out,),
-            hold=(own.lock,),
-        ) as place:
-            outcome = _run(place, agent, claim, {**env, "AUTOPACK_RESULT": str(out / "result.json")}, is_lost)
-            place.take_back()
+        config = config_of(run)
+        try:
+            with cell(
+                folder / "checkout",
+                toolchains=config.toolchains,
+                readonly=(folder / "papers",),
+                writable=(out,),
+                hold=(own.lock,),
+                require_sandbox=config.require_sandbox,
+            ) as place:
+                told = {**env, "AUTOPACK_RESULT": str(out / "result.json")}
+                outcome = _run(place, agent, claim, told, is_lost)
+                place.take_back()
+        except SandboxRequired as error:
+            _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT))
+            return None
         if outcome.reason == "cancelled":
             return None
         crash.line("agent-finished")

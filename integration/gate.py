@@ -210,7 +210,8 @@ def finish(gate: GateRun, *, verdict: str, reason: str) -> None:
         except GateLeaseLost:
             log.info("gate.verdict_dropped", gate_run_id=gate.pk)
             return
-        if reports := reports_of(gate.pk, gate.phase, tries, verdict):
+        reports = reports_of(gate.pk, gate.phase, tries, verdict) if verdict in ("red", "flaky") else []
+        if reports:  # a gate that could not run says nothing about the code
             ports.ledger().record(gate.phase_id, reports, reporter="gate")
         services.gate_finished(gate.attempt_id, verdict=verdict, fingerprint=mark, reason=reason)
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autopack_site.kernel.globs import covered, folded
-from integration.diffs import DiffLimits, FileChange, Kind, parse
+from integration.diff_types import DiffLimits, FileChange, Kind
+from integration.diffs import parse
 from integration.names import judge_path
 from integration.patch_errors import (
     BinaryChange,

@@ -21,11 +21,11 @@ from issues.rules import RunRules, rules_of
 from issues.severity import MAJOR, MINOR, count_change, worst
 from issues.shapes import backlog_entry_shape, index_entry_shape, phase_file_shape
 from issues.upsert import upsert
-from runs import outbox
 from runs.errors import PhaseNotFound
 from runs.models import Phase, Run
 from runs.ports import IssueReport, Shared
 from runs.services import note_issue_counts
+from runs.transitions import write_files
 
 log = structlog.get_logger(__name__)
 MAX_REPORTERS = 20
@@ -85,7 +85,7 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
     _write(levels, keys)
     remember(levels.backlog, run, phase, [report for report in seen if not report.expected_fail], reporter)
     note_issue_counts(phase.pk, **levels.deltas)
-    outbox.enqueue("artefacts.write", run.run_id, run_id=run.run_id)
+    write_files(run.run_id)
     log.info("issues.recorded", run_id=run.run_id, phase_id=phase.phase_id, reports=len(seen), keys=len(keys))
     phase.minor_issues_count += levels.deltas.get("phase_minor", 0)
     phase.major_issues_count += levels.deltas.get("phase_major", 0)

@@ -58,7 +58,8 @@ class AttemptState(StrEnum):
     WANTED = "WANTED"  # an audit that nobody claimed yet
     RUNNING = "RUNNING"  # under a lease
     SUBMITTED = "SUBMITTED"  # a patch waits to be judged and built
-    CANDIDATE = "CANDIDATE"  # the candidate commit exists
+    CANDIDATE = "CANDIDATE"  # the candidate commit exists and waits for its gate
+    GATING = "GATING"  # its gate is under way
     GREEN = "GREEN"  # the gate passed it
     MERGING = "MERGING"  # an intent to move the branch is recorded
     MERGED = "MERGED"

@@ -77,6 +77,7 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
                 AttemptState.RUNNING,
                 AttemptState.SUBMITTED,
                 AttemptState.CANDIDATE,
+                AttemptState.GATING,
                 AttemptState.GREEN,
                 AttemptState.MERGING,
             ]

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError
-from runs import agents, budgets, outbox, ports
+from runs import agents, budgets, gate_queue, outbox, ports
 from runs.endings import cleanliness, close_tier, end_run, fail_phase, finish_run, release, skip_phase
 from runs.errors import RunNotFound
 from runs.judgement import lose_attempt
@@ -58,7 +58,7 @@ def locked_run(run_id: str) -> Iterator[Run]:
     block of the same run only what the block itself does happens: the outermost one advances, once.
     """
     if run_id in _held.run_ids:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):  # what fails here fails the whole
             yield Run.objects.get(pk=run_id)
         return
     with transaction.atomic():
@@ -155,6 +155,7 @@ def advance(run: Run) -> None:
         end_run(run, Cause.BUDGET, breach.limit, breach.detail)
         return
     _lose_expired(run, now)
+    gate_queue.serve_next(run)
     phases = list(run.phases.all())  # read once: what follows moves these very rows
     _expire_claims(phases, now)
     _walk_tiers(run, phases)

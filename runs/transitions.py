@@ -73,7 +73,7 @@ def move(
         correlation_id=correlation_id() or "",
         at=now,
     )
-    _write_files(run_id, at_once=machine == "run" and new in lifecycle.TERMINAL_RUN_STATES)
+    write_files(run_id, at_once=machine == "run" and new in lifecycle.TERMINAL_RUN_STATES)
     log.info(f"{machine}.{event}", run_id=run_id, subject=name, state=str(new))
 
 
@@ -101,10 +101,10 @@ def note(
         correlation_id=correlation_id() or "",
         at=clock.now(),
     )
-    _write_files(run_id)
+    write_files(run_id)
     log.info(f"{machine}.{event}", run_id=run_id, subject=name)
 
 
-def _write_files(run_id: str, *, at_once: bool = False) -> None:
+def write_files(run_id: str, *, at_once: bool = False) -> None:
     """Have the run's files written: a burst of changes once, at the next sweep; an ended run at once."""
     outbox.enqueue("artefacts.write", run_id, delay_s=0.0 if at_once else FILES_DELAY_S, run_id=run_id)

@@ -29,7 +29,8 @@ PIPE_WIDTH = 120
 
 _GATE_WORDS = {
     AttemptState.SUBMITTED: "judged",
-    AttemptState.CANDIDATE: "in gate",
+    AttemptState.CANDIDATE: "waits for gate",
+    AttemptState.GATING: "in gate",
     AttemptState.GREEN: "green",
     AttemptState.MERGING: "green",
     AttemptState.MERGED: "green",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -21,7 +22,7 @@ _POLL_S = 0.02
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 
-class Server:
+class Server(ABC):
     """A server of one pair. It dies with the process that started it, however that process dies.
 
     Tests break it on purpose: `pid` takes any signal (SIGSTOP, SIGKILL), `stop` and `start` repeat at will at
@@ -46,17 +47,17 @@ class Server:
 
     # What each kind of server knows about itself.
     @property
+    @abstractmethod
     def url(self) -> str:
         """The address that clients use."""
-        raise NotImplementedError
 
+    @abstractmethod
     def argv(self) -> Sequence[str]:
         """The command line that runs it in the foreground."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self) -> bool:
         """Tell whether it takes a connection and answers now."""
-        raise NotImplementedError
 
     def before_start(self) -> None:
         """Make what it needs on disk and remove what a killed predecessor left."""

@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(default=autopack_site.kernel.ids.new_id, editable=False, max_length=32, primary_key=True, serialize=False)),
                 ('kind', models.CharField(choices=[('build', 'Build'), ('audit', 'Audit'), ('audit_patch', 'Audit Patch')], max_length=16)),
                 ('number', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('WANTED', 'WANTED'), ('RUNNING', 'RUNNING'), ('SUBMITTED', 'SUBMITTED'), ('CANDIDATE', 'CANDIDATE'), ('GREEN', 'GREEN'), ('MERGING', 'MERGING'), ('MERGED', 'MERGED'), ('RED', 'RED'), ('REFUSED', 'REFUSED'), ('FAILED', 'FAILED'), ('LOST', 'LOST'), ('DECIDED', 'DECIDED'), ('DROPPED', 'DROPPED')], max_length=16)),
+                ('state', models.CharField(choices=[('WANTED', 'WANTED'), ('RUNNING', 'RUNNING'), ('SUBMITTED', 'SUBMITTED'), ('CANDIDATE', 'CANDIDATE'), ('GATING', 'GATING'), ('GREEN', 'GREEN'), ('MERGING', 'MERGING'), ('MERGED', 'MERGED'), ('RED', 'RED'), ('REFUSED', 'REFUSED'), ('FAILED', 'FAILED'), ('LOST', 'LOST'), ('DECIDED', 'DECIDED'), ('DROPPED', 'DROPPED')], max_length=16)),
                 ('agent', models.CharField(blank=True, default='', max_length=128)),
                 ('fence', models.PositiveBigIntegerField(default=0)),
                 ('brief_notes', models.TextField(blank=True, default='')),
@@ -327,7 +327,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['WANTED', 'RUNNING', 'SUBMITTED', 'CANDIDATE', 'GREEN', 'MERGING', 'MERGED', 'RED', 'REFUSED', 'FAILED', 'LOST', 'DECIDED', 'DROPPED'])), name='attempt_state_is_legal'),
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['WANTED', 'RUNNING', 'SUBMITTED', 'CANDIDATE', 'GATING', 'GREEN', 'MERGING', 'MERGED', 'RED', 'REFUSED', 'FAILED', 'LOST', 'DECIDED', 'DROPPED'])), name='attempt_state_is_legal'),
         ),
         migrations.AddConstraint(
             model_name='attempt',

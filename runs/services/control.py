@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from django.db.models import F
+from django.db import connection
 
 from runs import outbox
 from runs.endings import end_run
 from runs.errors import RunEnded
-from runs.lifecycle import Cause
-from runs.models import Phase, Run, Tier
+from runs.lifecycle import ACTIVE_RUN_STATES, Cause
+from runs.models import Run
 from runs.supervisor import locked_run
+
+# One statement, as it is part of every report: three rows by their keys, and what the caps are judged by.
+_COUNT = """
+WITH phase AS (
+    UPDATE runs_phase SET minor_issues_count = minor_issues_count + %s, major_issues_count = major_issues_count + %s
+    WHERE id = %s RETURNING run_id, tier_id
+), tier AS (
+    UPDATE runs_tier AS t SET minor_issues_count = minor_issues_count + %s,
+        major_issues_count = major_issues_count + %s
+    FROM phase WHERE t.id = phase.tier_id
+)
+UPDATE runs_run AS r SET minor_issues_count = minor_issues_count + %s, major_issues_count = major_issues_count + %s
+FROM phase WHERE r.run_id = phase.run_id
+RETURNING r.run_id, r.state, r.safety_profile, r.minor_issues_count, r.max_minor_issues_total, r.major_issues_count
+"""
 
 
 def cancel_run(run_id: str, *, by: str, why: str) -> Run:
@@ -36,36 +51,15 @@ def note_issue_counts(
     Deltas may be negative (an issue that becomes major is no longer minor). When a cap may be passed the
     supervisor is woken.
     """
-    if phase_minor or phase_major:
-        Phase.objects.filter(pk=phase_pk).update(
-            minor_issues_count=F("minor_issues_count") + phase_minor,
-            major_issues_count=F("major_issues_count") + phase_major,
-        )
-    if tier_minor or tier_major:
-        Tier.objects.filter(phases=phase_pk).update(
-            minor_issues_count=F("minor_issues_count") + tier_minor,
-            major_issues_count=F("major_issues_count") + tier_major,
-        )
-    if run_minor or run_major:
-        Run.objects.filter(phases=phase_pk).update(
-            minor_issues_count=F("minor_issues_count") + run_minor,
-            major_issues_count=F("major_issues_count") + run_major,
-        )
-        _wake_over_cap(phase_pk)
-
-
-def _wake_over_cap(phase_pk: int) -> None:
-    run = (
-        Run.objects.active()
-        .filter(phases=phase_pk)
-        .only(
-            "run_id", "minor_issues_count", "max_minor_issues_total", "major_issues_count", "safety_profile"
-        )
-        .first()
-    )
-    if run is None:
+    deltas = (phase_minor, phase_major, tier_minor, tier_major, run_minor, run_major)
+    if not any(deltas):
         return
-    if run.minor_issues_count > run.max_minor_issues_total or (
-        run.safety_profile == "safety_critical" and run.major_issues_count
-    ):
-        outbox.enqueue("run.step", run.run_id, run_id=run.run_id)
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, [*deltas[:2], phase_pk, *deltas[2:]])
+        row = cursor.fetchone()
+    if row is None:
+        return
+    run_id, state, safety_profile, minor, cap, major = row
+    is_over = minor > cap or (safety_profile == "safety_critical" and major)
+    if (run_minor or run_major) and is_over and state in ACTIVE_RUN_STATES:
+        outbox.enqueue("run.step", run_id, run_id=run_id)

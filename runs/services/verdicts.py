@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from django.db.models import F
 
-from runs import budgets, outbox, ports
+from runs import outbox, ports
 from runs.endings import close_attempt, fail_phase
+from runs.gate_queue import rebase
 from runs.judgement import fail_build, is_approved, needs_approval, requeue, want_audit
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
-from runs.models import Attempt, Phase, Run, Tier
+from runs.models import Attempt, Phase, Run
 from runs.services.lookup import reload
 from runs.supervisor import locked_run
 from runs.transitions import move, note
@@ -60,7 +61,7 @@ def forget_build(attempt_id: str) -> None:
 
 
 def record_candidate(attempt_id: str, *, base: str, sha: str) -> None:
-    """Record the candidate commit of a submitted patch and send it to its gate.
+    """Record the candidate commit of a submitted patch; the supervisor sends it to its gate in its turn.
 
     A candidate on another base than the attempt's present one is a late worker's: it changes nothing.
     """
@@ -75,12 +76,6 @@ def record_candidate(attempt_id: str, *, base: str, sha: str) -> None:
             move(phase, "applied", data={"attempt": attempt.pk, "candidate": sha, "base": base})
         else:
             note(phase, "candidate_built", data={"attempt": attempt.pk, "candidate": sha, "base": base})
-        if breach := budgets.gate_breach(phase.tier):
-            fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
-            return
-        Tier.objects.filter(pk=phase.tier_id).update(ci_runs_used=F("ci_runs_used") + 1)
-        Run.objects.filter(pk=run.pk).update(ci_runs_used=F("ci_runs_used") + 1)
-        ports.gates().dispatch(attempt.pk)
 
 
 def record_refusal(
@@ -114,7 +109,7 @@ def gate_started(attempt_id: str) -> bool:
     """Show that the gate is at work; False when the attempt is no longer wanted."""
     with locked_run(_run_id(attempt_id)) as run:
         attempt = _attempt(attempt_id)
-        if attempt.state != AttemptState.CANDIDATE or run.state not in LIVE_RUN_STATES:
+        if attempt.state != AttemptState.GATING or run.state not in LIVE_RUN_STATES:
             return False
         if attempt.phase.state == PhaseState.GATE:
             move(attempt.phase, "gate_started", data={"attempt": attempt.pk})
@@ -126,7 +121,7 @@ def gate_finished(attempt_id: str, *, verdict: str, fingerprint: str = "", reaso
     with locked_run(_run_id(attempt_id)) as run:
         attempt = _attempt(attempt_id)
         phase = attempt.phase
-        if attempt.state != AttemptState.CANDIDATE or run.state not in LIVE_RUN_STATES:
+        if attempt.state != AttemptState.GATING or run.state not in LIVE_RUN_STATES:
             return
         if verdict == "infra_failed":
             _gate_broke(phase, attempt, reason)
@@ -180,22 +175,11 @@ def begin_merge(attempt_id: str) -> MergePlan | None:
         want_audit(run, phase, attempt, Attempt.Purpose.APPROVAL)
         return None
     if attempt.base_commit != run.head_commit:
-        _rebase(phase, attempt, run.head_commit)
+        rebase(phase, attempt, run.head_commit)
         return None
     attempt.state = AttemptState.MERGING
     attempt.save(update_fields=["state"])
     return MergePlan(attempt.pk, run.run_id, phase.phase_id, run.head_commit, attempt.candidate_sha)
-
-
-def _rebase(phase: Phase, attempt: Attempt, head: str) -> None:
-    attempt.state, attempt.rebuilds = AttemptState.SUBMITTED, attempt.rebuilds + 1
-    attempt.base_commit, attempt.candidate_sha = head, ""
-    attempt.save(update_fields=["state", "rebuilds", "base_commit", "candidate_sha"])
-    if phase.state == PhaseState.CI_RUNNING:
-        move(phase, "rebased", why="The branch moved; the candidate is rebuilt on it", data={"head": head})
-    else:
-        note(phase, "rebased", data={"head": head})
-    outbox.enqueue("candidate.build", attempt.pk, attempt_id=attempt.pk)
 
 
 def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
@@ -209,12 +193,14 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         return
     attempt.state = AttemptState.MERGED
     attempt.save(update_fields=["state"])
+    built = int(attempt.kind == Attempt.Kind.BUILD)  # counted like the ones that failed
     Run.objects.filter(pk=run.pk).update(head_commit=new_head)
     move(
         phase,
         "merged",
         data={"commit": new_head, "attempt": attempt.pk, "tag": tag},
         commit_sha=new_head,
+        builder_attempts=phase.builder_attempts + built,
         notes="",
         claim_deadline_at=None,
     )

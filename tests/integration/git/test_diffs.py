@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integration.diffs import DiffLimits, Kind, parse
+from integration.diff_types import DiffLimits, Kind
+from integration.diffs import parse
 from integration.patch_errors import PatchInvalid, PatchTooLarge
 from tests.integration.git.conftest import Project
 

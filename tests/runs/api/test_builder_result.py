@@ -44,7 +44,7 @@ def test_a_result_without_a_lease_becomes_a_candidate(
         "phase_state": "GATE",
     }
     attempt = Attempt.objects.get()
-    assert (attempt.state, attempt.agent, attempt.fence) == ("CANDIDATE", "builder", 1)
+    assert (attempt.state, attempt.agent, attempt.fence) == ("GATING", "builder", 1)
     assert bytes(attempt.patch) == PATCH.encode()
     assert gates.dispatched == [attempt.pk]
 
