@@ -59,10 +59,10 @@ class Server(ABC):
     def answers(self) -> bool:
         """Tell whether it takes a connection and answers now."""
 
-    def before_start(self) -> None:
+    def before_start(self) -> None:  # noqa: B027 - a kind may need nothing
         """Make what it needs on disk and remove what a killed predecessor left."""
 
-    def after_start(self) -> None:
+    def after_start(self) -> None:  # noqa: B027 - a kind may need nothing
         """Finish what needs a running server."""
 
     @property
