@@ -68,10 +68,10 @@ def locked_run(run_id: str) -> Iterator[Run]:
         _held.run_ids.add(run_id)
         try:
             yield run
+            run.refresh_from_db()
+            advance(run)  # what it calls may take the run again: a gate without steps is decided at once
         finally:
             _held.run_ids.discard(run_id)
-        run.refresh_from_db()
-        advance(run)
 
 
 def step(run_id: str) -> None:
