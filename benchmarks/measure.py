@@ -78,5 +78,5 @@ def machine() -> str:
     load = os.getloadavg()[1]
     return (
         f"{os.cpu_count()} processors, {memory} MiB, load {load:.1f} over 5 minutes, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+        f"{platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}"
     )

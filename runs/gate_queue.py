@@ -18,15 +18,9 @@ from runs.transitions import move, note
 
 def serve_next(run: Run) -> None:
     """Send the candidate that waits longest to its gate, if the place is free."""
-    while not _is_taken(run):
-        attempt = (
-            Attempt.objects.filter(run=run, state=AttemptState.CANDIDATE)
-            .select_related("phase__tier")
-            .order_by("submitted_at", "pk")
-            .first()
-        )
-        if attempt is None:
-            return
+    waiting = Attempt.objects.filter(run=run, state=AttemptState.CANDIDATE).order_by("submitted_at", "pk")
+    # Mostly nothing waits, so that is asked first: this is part of every step.
+    while (attempt := waiting.select_related("phase__tier").first()) and not _is_taken(run):
         phase = attempt.phase
         if attempt.base_commit != run.head_commit:
             rebase(phase, attempt, run.head_commit)
