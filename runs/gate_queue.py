@@ -30,11 +30,6 @@ def serve_next(run: Run) -> None:
             _dispatch(run, phase, attempt)
 
 
-def _waits_longest(run: Run) -> Attempt | None:
-    waiting = Attempt.objects.filter(run=run, state=AttemptState.CANDIDATE).select_related("phase__tier")
-    return waiting.order_by("submitted_at", "pk").first()
-
-
 def _is_taken(run: Run) -> bool:
     """Tell whether a candidate is gated, lands, or is rebuilt for its turn.
 
