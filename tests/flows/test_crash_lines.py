@@ -57,7 +57,7 @@ def test_a_crash_at_a_line_costs_nothing_but_time(world: World, armoury: Path, l
     assert deaths(armoury, line), f"nobody passed {line}\n{world.history(run)}"
     assert_sound(world, run)
     assert len(world.commits(run)) == 3
-    record(f"a crash at the line {line}", injected=len(deaths(armoury, line)))
+    record(f"a crash at the line {line}", world, run, injected=len(deaths(armoury, line)))
 
 
 def test_a_crash_after_an_approved_patch_was_sent_back_to_a_moved_branch(world: World, armoury: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_crash_after_an_approved_patch_was_sent_back_to_a_moved_branch(world: 
     assert_sound(world, world.ended(run, timeout_s=120))
     assert deaths(armoury, "merge-put-off")
     assert world.commits(run) == ["two: two", "one: one"]
-    record("a crash at the line merge-put-off", injected=1)
+    record("a crash at the line merge-put-off", world, run, injected=1)
 
 
 def test_a_move_that_is_given_up_in_two_halves_leaves_the_branch_usable(world: World, armoury: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_move_that_is_given_up_in_two_halves_leaves_the_branch_usable(world: W
     assert world.commits(run) == ["two: two"]
     world.git("tag", "-d", f"autopack/run-{world.key}/one")
     assert_sound(world, run, state="DONE_FAILED_ENVIRONMENT")
-    record("a crash at the line move-given-up", injected=1)
+    record("a crash at the line move-given-up", world, run, injected=1)
 
 
 def test_every_line_is_passed_by_one_ordinary_run(world: World, armoury: Path) -> None:

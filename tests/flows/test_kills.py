@@ -97,6 +97,8 @@ def kill_through(world: World, stack: Stack, *, kills: int, phases: int, limit_s
     eventually(lambda: not survivors(), timeout_s=30, what=lambda: f"they survive: {survivors()}")
     record(
         f"kill -9 of {kills} worker parents and pool children, {phases} phases",
+        world,
+        run,
         injected=kills,
         took_s=time.monotonic() - began,
     )

@@ -115,7 +115,7 @@ def test_a_worker_frozen_past_its_lease_writes_nothing_when_it_is_thawed(
     assert_ledger(Run.objects.get(pk=run.pk))
     tokens = Run.objects.get(pk=run.pk).tokens_used
     assert tokens == (30 if line == "agent-finished" else 20)  # the zombie's agent spent its ten as well
-    record(f"a worker frozen at the line {line} past its lease, and thawed", injected=1)
+    record(f"a worker frozen at the line {line} past its lease, and thawed", world, run, injected=1)
 
 
 @pytest.mark.parametrize("beats", [2, pytest.param(5, marks=pytest.mark.torture)])
@@ -129,7 +129,7 @@ def test_several_beats_double_nothing(world: World, stack: Stack, beats: int) ->
     assert_sound(world, run)
     assert Attempt.objects.filter(run=run).count() == 3
     assert Run.objects.get(pk=run.pk).tokens_used == 30
-    record(f"{beats} beats at once", injected=beats)
+    record(f"{beats} beats at once", world, run, injected=beats)
 
 
 def has_moved(run: Run, seen: int) -> bool:
@@ -185,7 +185,7 @@ def test_every_message_five_times_in_random_order_changes_nothing(world: World, 
     kinds = list(Attempt.objects.filter(run=run).order_by("kind").values_list("kind", flat=True))
     assert kinds == ["audit", "build", "build", "build"]
     assert Run.objects.get(pk=run.pk).tokens_used == 35
-    record("every message five times, in random order", injected=len(sent) * 5)
+    record("every message five times, in random order", world, run, injected=len(sent) * 5)
 
 
 def deliver(storm: list[tuple[str, dict[str, Any]]]) -> None:
