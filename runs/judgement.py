@@ -55,7 +55,12 @@ def is_approved(attempt: Attempt) -> bool:
 
 
 def want_audit(run: Run, phase: Phase, target: Attempt | None, purpose: str) -> None:
-    """Ask for an audit of target; the phase waits in GATE until somebody claims and decides it."""
+    """Ask for an audit of target; the phase waits in GATE until somebody claims and decides it.
+
+    One open audit a phase: asking again, as a repeated message may, changes nothing.
+    """
+    if phase.attempts.audits().open().exists():
+        return
     maximum = int(phase.limits["max_auditor_attempts"])
     if phase.auditor_attempts >= maximum:
         fail_phase(phase, Cause.REVIEW, "audits-exhausted", f"All {maximum} audits are used")

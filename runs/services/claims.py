@@ -95,6 +95,7 @@ def _find(
         return None if phase is None else (phase, None)
     attempt = (
         Attempt.objects.filter(phase__in=phases, kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED)
+        .exclude(phase__leases__in=Lease.objects.live().filter(run=run))
         .select_related("phase__tier", "target")
         .order_by("created_at")
         .first()
