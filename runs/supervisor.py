@@ -69,7 +69,7 @@ def locked_run(run_id: str) -> Iterator[Run]:
         try:
             yield run
             run.refresh_from_db()
-            advance(run)  # what it calls may take the run again: a gate without steps is decided at once
+            advance(run)  # still as the holder: a gate that is waived on the spot reports within it
         finally:
             _held.run_ids.discard(run_id)
 

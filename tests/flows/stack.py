@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autopack_site.children import spawn
+
 ALL_QUEUES = "agent,gate,merge,sweep"
 ROOT = Path(__file__).resolve().parents[2]
 # Lengths in seconds: as short as two loaded cores allow without losing living workers.
@@ -62,14 +64,13 @@ class Stack:
         self.count += 1
         log = self.log_dir / f"{self.count:03}-{label}.log"
         with log.open("wb") as out:
-            process = subprocess.Popen(
+            process = spawn(
                 [sys.executable, "-m", *argv],
                 cwd=ROOT,
                 env={**self.environment, **(extra or {})},
-                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                death_signal=signal.SIGKILL,  # a killed test run leaves no worker behind
             )
         self.processes.append(process)
         return process

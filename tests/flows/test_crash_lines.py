@@ -8,7 +8,9 @@ import pytest
 
 from integration.crash import LINES
 from integration.models import GitIntent
-from runs.models import Phase, Run
+from runs import services
+from runs.models import Attempt, Phase, Run
+from runs.services import AuditResult
 from tests.flows.record import record
 from tests.flows.soundness import assert_sound
 from tests.flows.stack import Stack, eventually
@@ -17,7 +19,7 @@ from tests.flows.world import WRITER, World
 pytestmark = [pytest.mark.real, pytest.mark.faults]
 GATE = [{"name": "unit", "argv": ["/bin/sh", "-c", "ls"]}]
 APPROVE = 'answer(recommendation="approve", review_notes="fine", tokens_used=5)'
-NOT_ON_THIS_PATH = {"move-given-up"}  # a test of its own below
+NOT_ON_THIS_PATH = {"merge-put-off", "move-given-up"}  # tests of their own below
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,26 @@ def test_a_crash_at_a_line_costs_nothing_but_time(world: World, armoury: Path, l
     assert deaths(armoury, line), f"nobody passed {line}\n{world.history(run)}"
     assert_sound(world, run)
     assert len(world.commits(run)) == 3
-    record(f"a crash at the line {line}", injected=len(deaths(armoury, line)))
+    record(f"a crash at the line {line}", world, run, injected=len(deaths(armoury, line)))
+
+
+def test_a_crash_after_an_approved_patch_was_sent_back_to_a_moved_branch(world: World, armoury: Path) -> None:
+    world.project(gate=GATE)
+    (armoury / "merge-put-off").write_text("kill")
+    plan = world.plan(
+        {"phase_id": "one", "depends_on": (), "task_category": "security_auth"},
+        {"phase_id": "two", "depends_on": ()},
+    )
+    run = world.start(plan)
+    audits = Attempt.objects.filter(run=run, kind="audit", state="WANTED")
+    two = Phase.objects.filter(run=run, phase_id="two", state="COMPLETE")
+    eventually(lambda: audits.exists() and two.exists(), timeout_s=90)
+    verdict = AuditResult(verdict="approve", notes="fine")
+    services.submit_audit_unleased(run.pk, "one", agent="reviewer", result=verdict)
+    assert_sound(world, world.ended(run, timeout_s=120))
+    assert deaths(armoury, "merge-put-off")
+    assert world.commits(run) == ["two: two", "one: one"]
+    record("a crash at the line merge-put-off", world, run, injected=1)
 
 
 def test_a_move_that_is_given_up_in_two_halves_leaves_the_branch_usable(world: World, armoury: Path) -> None:
@@ -74,7 +95,7 @@ def test_a_move_that_is_given_up_in_two_halves_leaves_the_branch_usable(world: W
     assert world.commits(run) == ["two: two"]
     world.git("tag", "-d", f"autopack/run-{world.key}/one")
     assert_sound(world, run, state="DONE_FAILED_ENVIRONMENT")
-    record("a crash at the line move-given-up", injected=1)
+    record("a crash at the line move-given-up", world, run, injected=1)
 
 
 def test_every_line_is_passed_by_one_ordinary_run(world: World, armoury: Path) -> None:
@@ -93,9 +114,6 @@ def test_every_line_is_passed_by_one_ordinary_run(world: World, armoury: Path) -
     run: Run = world.ended(world.start(plan), timeout_s=240)
     assert_sound(world, run)
     missed = {line for line in LINES if not deaths(armoury, line)}
-    assert missed <= {
-        "merge-put-off",
-        *NOT_ON_THIS_PATH,
-    }  # whether two phases meet at the branch is chance here
+    assert missed == NOT_ON_THIS_PATH
     for line in missed:
         (armoury / line).unlink()

@@ -84,7 +84,9 @@ def test_a_disk_that_is_full_for_a_builder_costs_no_attempt(world: World, stack:
     assert (phase.state, phase.builder_attempts) == ("QUEUED", 0)
     assert world.commits(run) == []
     finish(world, run, phase)
-    record(f"a full disk under a builder's checkout ({getattr(full, '__name__', '')})", injected=1)
+    record(
+        f"a full disk under a builder's checkout ({getattr(full, '__name__', '')})", world, run, injected=1
+    )
 
 
 @pytest.mark.parametrize("full", [small_disk, small_files], ids=["disk", "files"])
@@ -102,7 +104,7 @@ def test_a_disk_that_is_full_for_a_gate_says_nothing_about_the_patch(
     phase.refresh_from_db()
     assert (phase.state, phase.builder_attempts) == ("GATE", 0)
     finish(world, run, phase)
-    record(f"a full disk under a gate's checkout ({getattr(full, '__name__', '')})", injected=1)
+    record(f"a full disk under a gate's checkout ({getattr(full, '__name__', '')})", world, run, injected=1)
 
 
 def finish(world: World, run: Run, phase: Phase) -> None:

@@ -192,5 +192,5 @@ def test_services_fail_again_and_again(
     fault: Callable[[Services], None],
     times: int,
 ) -> None:
-    under_fault(world, supervised, lambda: fault(pair), times=times, phases=LONG)
-    record(scenario, injected=times)
+    run = under_fault(world, supervised, lambda: fault(pair), times=times, phases=LONG)
+    record(scenario, world, run, injected=times)

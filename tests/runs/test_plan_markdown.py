@@ -170,10 +170,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_documents_are_answered_in_bounded_time(name: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()  # the processor's time: others' load is not the parser's
     with contextlib.suppress(Invalid):
         parse_plan_document(HOSTILE[name])
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 PIECES = st.sampled_from(

@@ -133,7 +133,7 @@ def test_every_call_of_a_full_flow_is_hardened(
 
 def test_no_other_module_starts_a_process_or_imports_a_way_to() -> None:
     folder = Path(git.__file__).parent
-    mine = "candidate checkouts collect diffs globs indexes judge locks mirror names objects quarantine"
+    mine = "candidate checkouts collect diffs diff_types indexes judge locks mirror names objects quarantine"
     for name in (*mine.split(), "refs", "strict", "sources", "secret_shapes", "git_errors", "patch_errors"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = {
