@@ -12,14 +12,14 @@ from autopack_site.kernel import clock
 from runs import budgets, outbox, ports
 from runs.endings import close_attempt, release
 from runs.errors import LeaseHeld, LeaseNotFound, NoBuild, PhaseNotReady, StaleLease
-from runs.judgement import fail_build, lose_to_environment, next_number, want_audit
+from runs.judgement import fail_build, lose_to_environment, want_audit
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Phase, Run
 from runs.ports import IssueReport
-from runs.services.claims import grant
+from runs.services.claims import grant, open_build
 from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
 from runs.supervisor import locked_run
-from runs.transitions import move, note
+from runs.transitions import note
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,7 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
                     f"Phase {phase_id} takes no result now: the run is {run.state}, the phase {phase.state}",
                     state=phase.state,
                 )
-            move(phase, "claimed", who=agent, started_at=phase.started_at or clock.now())
-            attempt = Attempt.objects.create(
-                run=run,
-                phase=phase,
-                kind=Attempt.Kind.BUILD,
-                number=next_number(phase, Attempt.Kind.BUILD),
-                state=AttemptState.WANTED,
-                base_commit=run.head_commit,
-                brief_notes=phase.notes,
-                created_at=clock.now(),
-            )
+            attempt = open_build(run, phase, agent)
             claim = grant(run, phase, attempt, agent=agent, ttl_s=settings.LEASE_TTL_S)
             outbox.settle("agent.work", f"{phase.pk}:build")
             return _take(run, live_lease(claim.lease_id, claim.fence), result)

@@ -75,7 +75,7 @@ def claim_phase(
                 )
             return None
         if attempt is None:
-            attempt = _open_build(run, phase, agent)
+            attempt = open_build(run, phase, agent)
         return grant(run, phase, attempt, agent=agent, ttl_s=ttl_s or settings.LEASE_TTL_S)
 
 
@@ -120,7 +120,8 @@ def _named(phase: Phase, kind: str) -> tuple[Phase, Attempt | None]:
     return phase, None
 
 
-def _open_build(run: Run, phase: Phase, agent: str) -> Attempt:
+def open_build(run: Run, phase: Phase, agent: str) -> Attempt:
+    """Open the phase's next build for agent; the caller holds the run's row lock and grants the lease."""
     move(phase, "claimed", who=agent, started_at=phase.started_at or clock.now())
     return Attempt.objects.create(
         run=run,

@@ -37,6 +37,9 @@ def start_run(
     """
     if not is_valid_id(run_id):
         raise Invalid([problem("value_error", ["body", "run", "run_id"], f"A run id is {ID_RULE}")])
+    if run_id.startswith(("project_issue_backlog", "project_ruleset_")):
+        text = "This id is the name of a project's own file beside the runs' folders"
+        raise Invalid([problem("reserved", ["body", "run", "run_id"], text)])
     check_plan(plan)
     project = project_for(project_id)
     if Run.objects.filter(pk=run_id).exists():
