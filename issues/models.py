@@ -177,6 +177,8 @@ class BacklogEntry(models.Model):
                 condition=Q(status__in=[str(s) for s in LIVE_STATUSES]),
                 name="backlog_live",
             ),
+            # the reports and Prometheus: how many entries a status has
+            models.Index(fields=["project", "status"], name="backlog_by_status"),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,13 @@ class RunNotFound(NotFound):
     title = "Run not found"
 
 
+class InvalidRunState(AutopackError):
+    """No state of a run has this name."""
+
+    code, status = "invalid-run-state", 400
+    title = "No such state of a run"
+
+
 class PhaseNotFound(NotFound):
     """No such phase in this run."""
 

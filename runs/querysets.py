@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from django.apps import apps
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from runs.lifecycle import (
     ACTIVE_RUN_STATES,
@@ -14,10 +16,17 @@ from runs.lifecycle import (
     TERMINAL_PHASE_STATES,
     AttemptState,
     PhaseState,
+    RunState,
 )
 
 if TYPE_CHECKING:  # the base classes name them as text
     from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run  # noqa: F401
+
+
+def _count_of(model: str) -> Coalesce:
+    """Count a run's rows of a model by its foreign key's index: two joins would multiply each other."""
+    rows = apps.get_model(model)._default_manager.filter(run=OuterRef("pk")).order_by().values("run")
+    return Coalesce(Subquery(rows.annotate(rows=Count("pk")).values("rows")), 0)
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -30,6 +39,27 @@ class RunQuerySet(models.QuerySet["Run"]):
     def terminal(self) -> RunQuerySet:
         """Runs that have ended."""
         return self.exclude(state__in=ACTIVE_RUN_STATES)
+
+    def ended_within(self, since: datetime | None, until: datetime | None) -> RunQuerySet:
+        """Runs that ended from since on and before until; None leaves that side open."""
+        window = Q(completed_at__isnull=False)
+        if since is not None:
+            window &= Q(completed_at__gte=since)
+        if until is not None:
+            window &= Q(completed_at__lt=until)
+        return self.filter(window)
+
+    def out_of_budget(self) -> RunQuerySet:
+        """Runs that a budget has ended."""
+        return self.filter(state=RunState.DONE_FAILED_BUDGET_EXHAUSTED)
+
+    def of_project(self, project_id: str | None) -> RunQuerySet:
+        """Runs of the project; None is every project."""
+        return self if project_id is None else self.filter(project__project_id=project_id)
+
+    def with_sizes(self) -> RunQuerySet:
+        """Add `phase_count` and `tier_count` to each run, counted in the same query."""
+        return self.annotate(phase_count=_count_of("runs.Phase"), tier_count=_count_of("runs.Tier"))
 
     def overdue(self, now: datetime) -> RunQuerySet:
         """Active runs past their wall-clock limit."""
@@ -68,6 +98,10 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
     def audits(self) -> AttemptQuerySet:
         """Audits."""
         return self.filter(kind="audit")
+
+    def decided_audits(self) -> AttemptQuerySet:
+        """Audits with their verdict."""
+        return self.audits().filter(state=AttemptState.DECIDED)
 
     def open(self) -> AttemptQuerySet:
         """Attempts that are not decided yet."""

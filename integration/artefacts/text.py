@@ -12,9 +12,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from autopack_site.kernel import clock
 from integration.redaction import MIN_CHARS, redact, redact_json
 
 MAX_INLINE_CHARS = 300
@@ -29,7 +30,7 @@ _BACKTICKS = re.compile(r"`+")
 
 def iso(moment: datetime | None) -> str | None:
     """Return a time as API.md writes it: UTC, microseconds, `Z`. None stays None."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return clock.stamp(moment)
 
 
 def visible(text: str) -> str:

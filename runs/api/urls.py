@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from runs.api import claims, results, runs, system
+from runs.api import claims, reports, results, runs, system
 
 _PHASE = "runs/<str:run_id>/phases/<str:phase_id>"
 
@@ -16,6 +16,9 @@ urlpatterns = [
     path("claim", claims.ClaimAnyView.as_view()),
     path("leases/<str:lease_id>/heartbeat", claims.HeartbeatView.as_view()),
     path("leases/<str:lease_id>/release", claims.ReleaseView.as_view()),
+    path("metrics/runs", reports.RunMetricsView.as_view()),
+    path("metrics/tiers/<str:run_id>", reports.TierMetricsView.as_view()),
+    path("reports/budget_analysis", reports.BudgetAnalysisView.as_view()),
     path("runs", runs.RunListView.as_view()),
     path("runs/start", runs.StartView.as_view()),
     path("runs/<str:run_id>", runs.RunView.as_view()),
