@@ -30,6 +30,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_ALLOWED_HOSTS": "Host names that requests may name.",
         "AUTOPACK_OPEN_LOOPBACK": "1 lets calls without a token act as one legacy client; loopback only, "
         "never in production.",
+        "AUTOPACK_OPEN_PROMETHEUS": "1 lets `/prometheus` be read without a token from the machine itself, "
+        "not through a proxy.",
         "AUTOPACK_DEBUG": "Django's debug pages; never in production.",
         "AUTOPACK_SANDBOX_UID_BASE": "Under root: first of the 4,096 uids that gates and agents run as.",
         "AUTOPACK_UID_LOCK_DIR": "Under root: where those uids are locked, for all Autopacks of the machine.",

@@ -29,6 +29,7 @@ SECRET_KEY = env_str("AUTOPACK_SECRET_KEY", LOCAL.get("secret_key", "insecure-de
 BIND = env_str("AUTOPACK_BIND", "127.0.0.1:8790")
 ALLOWED_HOSTS = env_list("AUTOPACK_ALLOWED_HOSTS", default="127.0.0.1,localhost,[::1]")
 OPEN_LOOPBACK = env_bool("AUTOPACK_OPEN_LOOPBACK", default=False)
+OPEN_PROMETHEUS = env_bool("AUTOPACK_OPEN_PROMETHEUS", default=False)
 
 INSTALLED_APPS = [
     "unfold",
@@ -41,7 +42,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "django_celery_beat",
-    "django_prometheus",
     "autopack_site",
     "strategy",
     "runs",
@@ -169,6 +169,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "integration.tasks.sweep",
         "schedule": SWEEP_S,
         "options": {"expires": SWEEP_S, "queue": "sweep"},
+    },
+    "seal-metrics": {
+        "task": "integration.tasks.seal_metrics",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0, "queue": "sweep"},
     },
     "aging": {
         "task": "issues.tasks.age_backlogs",

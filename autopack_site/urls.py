@@ -5,10 +5,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from integration.api.prometheus import PrometheusView
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("runs.api.urls")),
     path("", include("issues.api.urls")),
+    path("prometheus", PrometheusView.as_view()),
 ]
 
 handler400 = "autopack_site.error_views.bad_request"

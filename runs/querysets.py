@@ -20,7 +20,10 @@ from runs.lifecycle import (
 )
 
 if TYPE_CHECKING:  # the base classes name them as text
-    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run  # noqa: F401
+    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run, TokenEntry, Transition  # noqa: F401
+
+APPLY_EVENTS = ["applied", "attempt_refused"]
+SPENDING = ["settle", "adjust"]
 
 
 def _count_of(model: str) -> Coalesce:
@@ -128,6 +131,22 @@ class LeaseQuerySet(models.QuerySet["Lease"]):
     def expired(self, now: datetime) -> LeaseQuerySet:
         """Live leases that ran out by now (the database's time)."""
         return self.live().filter(expires_at__lte=now)
+
+
+class TransitionQuerySet(models.QuerySet["Transition"]):
+    """Events by what they tell."""
+
+    def applied_or_refused(self) -> TransitionQuerySet:
+        """What came of the patches that builders submitted: a candidate, or a refusal."""
+        return self.filter(event__in=APPLY_EVENTS)
+
+
+class TokenEntryQuerySet(models.QuerySet["TokenEntry"]):
+    """Lines of the token ledger."""
+
+    def spent(self) -> TokenEntryQuerySet:
+        """What was spent, and corrections of it; not what was held meanwhile."""
+        return self.filter(kind__in=SPENDING)
 
 
 class OutboxQuerySet(models.QuerySet["Outbox"]):

@@ -138,6 +138,8 @@ class Lease(models.Model):
         indexes = [
             # the sweep: live leases that ran out
             models.Index(fields=["expires_at"], condition=Q(released_at=None), name="lease_live_expiry"),
+            # Prometheus: leases that ran out in a window
+            models.Index(fields=["released_at"], condition=Q(release_reason="expired"), name="lease_expired"),
         ]
 
     def __str__(self) -> str:
