@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -14,10 +15,18 @@ from integration.artefacts.rows import snapshot
 from integration.metrics import state, totals
 from integration.metrics.catalogue import METRICS, Metric
 from integration.metrics.cells import INFINITE, Cell, Key, added
+from integration.models import GateRun
 from strategy.models import Project
 
 MAX_VALUES = 50
 OTHER = "other"
+# Labels whose values are known: their series are there at 0 before anything happened, so that the first event
+# is an increase.
+CLOSED = {
+    "profile": ("normal", "strict"),
+    "verdict": tuple(verdict for verdict in GateRun.Verdict.values if verdict),
+    "outcome": ("candidate", "refused"),
+}
 
 
 class Names:
@@ -28,8 +37,12 @@ class Names:
     """
 
     def __init__(self, projects: Iterable[str]) -> None:
-        self._projects = set(projects)
+        self._projects = list(projects)
         self._seen: dict[str, set[str]] = {}
+
+    def closed(self, label: str) -> tuple[str, ...]:
+        """Return a label's values where they are known beforehand, else nothing."""
+        return tuple(self._projects) if label == "project" else CLOSED.get(label, ())
 
     def shown(self, label: str, value: str) -> str:
         """Return the value, or `other`."""
@@ -71,12 +84,20 @@ def exposition(accept: str) -> tuple[bytes, str]:
 
 def families(cells: list[Cell], names: Names) -> Iterator[Family]:
     """Yield every family of the catalogue with its samples, those without samples too."""
-    bounded = added([Cell(_bounded(cell.key, names), cell.count, cell.total) for cell in cells])
+    bounded = [Cell(_bounded(cell.key, names), cell.count, cell.total) for cell in cells]
+    bounded = added([*bounded, *_zeros(names)])
     by_metric: dict[str, list[Cell]] = {name: [] for name in METRICS}
     for cell in bounded:
         by_metric[cell.key.metric].append(cell)
     for name, own in by_metric.items():
         yield _family(METRICS[name], own)
+
+
+def _zeros(names: Names) -> Iterator[Cell]:
+    for metric in METRICS.values():
+        if metric.kind != "gauge":
+            for labels in product(*(names.closed(label) for label in metric.labels)):
+                yield Cell(Key(metric.name, labels), 0, 0.0)
 
 
 def _bounded(key: Key, names: Names) -> Key:
