@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 from celery import Celery, signals
@@ -20,6 +21,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 # Left to itself Celery closes the connection before and after each task; the setting has no form under our prefix.
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks()
+import_module("autopack_site.worker_logs")  # reads the settings, so after they are named
 
 
 @signals.task_prerun.connect

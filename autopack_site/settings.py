@@ -219,7 +219,8 @@ LOGGING_CONFIG = None
 # A command at a terminal prints its own answer; what serves (gunicorn, celery) tells what it does.
 _IS_COMMAND = Path(sys.argv[0]).name == "manage.py" or "PYTEST_VERSION" in os.environ
 LOG_LEVEL = env_str("AUTOPACK_LOG_LEVEL", "WARNING" if _IS_COMMAND else "INFO").upper()
-logs.configure(level=LOG_LEVEL, as_json=env_bool("AUTOPACK_LOG_JSON", default=False))
+LOG_JSON = env_bool("AUTOPACK_LOG_JSON", default=False)
+logs.configure(level=LOG_LEVEL, as_json=LOG_JSON)
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 # --- the admin ---------------------------------------------------------------------------------------
