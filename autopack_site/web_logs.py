@@ -9,7 +9,7 @@ from django.conf import settings
 from gunicorn.glogging import Logger
 
 
-class WebLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+class WebLogger(Logger):
     """Named by gunicorn's option `--logger-class`."""
 
     def setup(self, cfg: Any) -> None:

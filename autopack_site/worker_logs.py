@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +24,9 @@ def say(message: str, stream: Any = None) -> None:
         "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
     }
     try:
-        os.write((stream or sys.__stderr__).fileno(), f"{json.dumps(line)}\n".encode())
-    except (AttributeError, OSError, ValueError):
+        descriptor = 2 if stream is None else stream.fileno()
+        os.write(descriptor, f"{json.dumps(line)}\n".encode())
+    except (OSError, ValueError):
         return
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Avg, Case, Count, F, FloatField, Q, QuerySet, Sum, Value, When
+from django.db.models import Avg, Case, Count, F, FloatField, Q, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from autopack_site.kernel.clock import stamp
@@ -127,7 +127,8 @@ def budget_figures(runs: RunQuerySet, *, since: datetime | None, until: datetime
     }
 
 
-def _slices(phases: QuerySet[Phase, dict[str, Any]]) -> dict[str, Shape]:
+def _slices(phases: Any) -> dict[str, Shape]:
+    """Count phases that come as values of `slice`."""
     counted = phases.order_by().annotate(failures=Count("pk"), tokens=Sum("tokens_used"))
     return {
         row["slice"]: {"failures": row["failures"], "tokens_used": row["tokens"]}

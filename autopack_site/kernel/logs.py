@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -28,7 +29,7 @@ def drop_secrets(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str,
     return event
 
 
-def mask_text(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def mask_text(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask what looks like a token of ours or an address's login in every text of the event."""
     for key, value in event.items():
         if isinstance(value, str):

@@ -20,6 +20,7 @@ from runs.api.views import AgentView
 from runs.tokens import Caller
 
 SCRAPER = Caller(name="prometheus", roles=frozenset({Role.READER}))
+_ANSWERS: dict[Any, Any] = {(200, "text/plain"): str, **answers({})}
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
 
 
@@ -69,7 +70,7 @@ class PrometheusView(AgentView):
     content_negotiation_class = _Unasked
     allowed_roles = (Role.READER,)
 
-    @extend_schema(responses=answers({(200, "text/plain"): str}), operation_id="prometheus")
+    @extend_schema(responses=_ANSWERS, operation_id="prometheus")
     def get(self, request: Request) -> HttpResponse:
         """Show every metric (docs/metrics.md) as Prometheus or OpenMetrics text."""
         if self.caller.project_scope is not None:

@@ -65,7 +65,7 @@ def _seconds(start: Any, end: Any) -> Func:
     )
 
 
-def _histogram(name: str, rows: QuerySet[Any, dict[str, Any]], labels: tuple[str, ...]) -> Iterable[Cell]:
+def _histogram(name: str, rows: Any, labels: tuple[str, ...]) -> Iterable[Cell]:
     """Yield the cells of rows annotated with `seconds`, by labels and bucket."""
     bounds = METRICS[name].buckets
     le = Case(*(When(seconds__lte=bound, then=Value(bound)) for bound in bounds), default=Value(INFINITE),
@@ -144,7 +144,7 @@ def _costs(window: Window) -> Iterable[Cell]:
         yield Cell(Key("autopack_cost_usd_total", labels), 0, float(row["dollars"]))
 
 
-def _spent(window: Window) -> QuerySet[TokenEntry, dict[str, Any]]:
+def _spent(window: Window) -> Any:
     rows = TokenEntry.objects.spent().filter(_within("at", window)).order_by()
     return rows.values("run__project__project_id", "attempt__agent")
 

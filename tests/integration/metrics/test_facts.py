@@ -97,7 +97,7 @@ def test_tokens_are_counted_by_project_and_agent(build: Attempt):
     spend(build, 700)
     spend(build, 50, "adjust")
     spend(build, -20, "adjust")
-    other = attempt(make_run(make_project("web")).phases.first(), "reviewer")
+    other = attempt(make_run(make_project("web")).phases.earliest("pk"), "reviewer")
     spend(other, 5)
     spend(other, None)
     found = scraped()
@@ -202,7 +202,7 @@ def test_projects_beyond_the_first_are_told_together(few: int):
     phase = make_phase()
     for number in range(few):
         make_project(f"p{number}")
-    late = make_run(make_project("late")).phases.first()
+    late = make_run(make_project("late")).phases.earliest("pk")
     spend(attempt(phase), 1)
     spend(attempt(late), 2)
     assert scraped()["autopack_tokens_total"] == {
@@ -223,7 +223,7 @@ def test_a_scrape_takes_the_same_number_of_queries_at_any_size(build: Attempt):
     for _ in range(2):
         for number in range(5):
             run = make_run(make_project(), phases_per_tier=1)
-            happened(attempt(run.phases.first(), f"agent-{number}"), days=number % 4)
+            happened(attempt(run.phases.earliest("pk"), f"agent-{number}"), days=number % 4)
         with CaptureQueriesContext(connection) as queries:
             scraped()
         counts.append(len(queries))

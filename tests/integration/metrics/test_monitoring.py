@@ -54,7 +54,7 @@ def samples(django_db_setup: None, django_db_blocker: Any) -> Samples:
 
     with django_db_blocker.unblock(), transaction.atomic():
         run = make_run(make_project("shop"))
-        build = attempt(run.phases.first(), usage={"cost_usd": 1})
+        build = attempt(run.phases.earliest("pk"), usage={"cost_usd": 1})
         gate(build, 1.0)
         applied(build, 1.0)
         for tokens, kind in ((10, "settle"), (None, "settle"), (-1, "adjust")):

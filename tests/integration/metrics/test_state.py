@@ -98,7 +98,7 @@ def test_a_broker_that_is_away_costs_only_its_own_figures(settings: Any):
 
 def test_the_backlog_is_counted_by_project_and_status():
     run = make_run(make_project("shop"))
-    DatabaseLedger().record(run.phases.first().pk, [report("a"), report("b")], reporter="tests")
+    DatabaseLedger().record(run.phases.earliest("pk").pk, [report("a"), report("b")], reporter="tests")
     found = scraped()["autopack_backlog_entries"]
     assert found[("shop", "open")] == 2
     assert found[("shop", "needs_cleanup")] == found[("shop", "resolved")] == found[("shop", "reopened")] == 0
@@ -106,7 +106,7 @@ def test_the_backlog_is_counted_by_project_and_status():
 
 def test_live_leases_and_open_gates_are_counted():
     run = make_run()
-    one = attempt(run.phases.first())
+    one = attempt(run.phases.earliest("pk"))
     Lease.objects.create(run=run, phase=one.phase, attempt=one, owner="x", fence=1, ttl_s=1.0,
                          acquired_at=clock.now(), expires_at=clock.now())  # fmt: skip
     found = scraped()

@@ -34,7 +34,7 @@ def many_runs(project: Project, count: int, *, first: int = 0, **fields: Any) ->
         Strategy(run_id=name, project=project, ruleset_id=ruleset, document={}, canonical="", sha256="")
         for name in names
     )
-    runs = []
+    runs: list[Run] = []
     for number, (name, strategy) in enumerate(zip(names, strategies, strict=True)):
         run = Run.objects.get(pk=like.pk) if number == 0 else runs[0]
         values = {field.attname: getattr(run, field.attname) for field in Run._meta.concrete_fields}
