@@ -24,4 +24,6 @@ def database_now() -> datetime:
 
 def stamp(moment: datetime | None) -> str | None:
     """Return a time as API.md writes it: UTC, microseconds, `Z`. None stays None."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.ids import is_valid_id
 from runs.models import Run
-from runs.querysets import RunQuerySet
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CURSOR = re.compile(r"([0-9]{1,17})~(.+)")
 
 
-def cursor_after(run: Run) -> str:
+def cursor_after(run: Any) -> str:
     """Return the cursor of the runs after this one."""
     return f"{(run.created_at - _EPOCH) // _MICROSECOND}~{run.run_id}"
 
 
-def page(runs: RunQuerySet, *, cursor: str | None, limit: int) -> tuple[list[Run], str | None]:
+def page(runs: QuerySet[Run, Any], *, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
     """Return up to limit runs, newest first, from the cursor on, and the next page's cursor or None.
 
-    Runs that start meanwhile stand before every cursor, so no page repeats or skips one. Raises Invalid for
-    a cursor that was never given out.
+    Rows may be runs, or tuples that have a run's `created_at` and `run_id`. Runs that start meanwhile stand
+    before every cursor, so no page repeats or skips one. Raises Invalid for a cursor that was never given out.
     """
     if cursor is not None:
         created_at, run_id = _read(cursor)
