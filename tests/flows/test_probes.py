@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from django.conf import settings
 
 from issues.services import record_reports
@@ -167,10 +168,41 @@ def test_a_project_s_token_sees_no_other_project_s_run(waiting: Run, probe: Any,
     assert probe("run_state", waiting.pk, AUTOPACK_TOKEN=mine)[0] in (4, 5)
 
 
-def test_the_sample_run_is_started_as_it_is_and_goes_to_its_end(
-    stack: Stack, base: str, world: World, probe: Any
+def promote(base: str, folder: Path, **environment: str) -> tuple[int, list[list[str]]]:
+    """Run the promotion workflow's own step beside a `gh` that notes what it was asked: (status, calls)."""
+    workflow = yaml.safe_load((SCRIPTS.parent / ".github/workflows/promotion.yml").read_text())
+    (step,) = [step for step in workflow["jobs"]["promote"]["steps"] if "run" in step]
+    gh, calls = folder / "gh", folder / "calls"
+    gh.write_text(
+        '#!/bin/sh\nprintf "%s " "$@" >>"$CALLS"; echo >>"$CALLS"\necho "${OPEN_PULL_REQUESTS:-0}"\n'
+    )
+    gh.chmod(0o755)
+    calls.write_text("")
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", step["run"]], cwd=SCRIPTS.parent, capture_output=True, timeout=60,
+        env={
+            **os.environ, **dict.fromkeys(step["env"], ""), "PATH": f"{folder}:{os.environ['PATH']}",
+            "CALLS": str(calls), "RUNNER_TEMP": str(folder), "BASE_BRANCH": "main", "AUTOPACK_URL": base,
+            "AUTOPACK_TOKEN": create_token("promoter", roles=["reader"]), **environment,
+        },
+    )  # fmt: skip
+    asked = [line.split() for line in calls.read_text().splitlines()]
+    return done.returncode, [row[:6] if row[1] == "create" else row[:2] for row in asked]
+
+
+def test_the_promotion_workflow_opens_nothing_for_a_run_that_has_not_ended_or_is_not_eligible(
+    waiting: Run, base: str, tmp_path: Path
 ) -> None:
-    make_default(world.project(gate=GREEN).project_id)
+    assert promote(base, tmp_path, ASKED_RUN_ID=waiting.pk) == (0, [])
+    services.cancel_run(waiting.pk, by="tests", why="")
+    assert promote(base, tmp_path, ASKED_RUN_ID=waiting.pk) == (1, [])
+    assert promote(base, tmp_path, HEAD_BRANCH="autonomous/x; touch /tmp/pwned #") == (2, [])
+
+
+def test_the_sample_run_is_started_as_it_is_and_goes_to_its_end(
+    stack: Stack, base: str, world: World, probe: Any, tmp_path: Path
+) -> None:
+    make_default(world.project().project_id)
     stack.worker()
     stack.beat()
     request = urllib.request.Request(f"{base}/runs/start", data=SAMPLE.read_bytes(), method="POST")
@@ -188,3 +220,9 @@ def test_the_sample_run_is_started_as_it_is_and_goes_to_its_end(
         ],
         "",
     )  # fmt: skip
+    assert promote(base, tmp_path, ASKED_RUN_ID=run_id) == (
+        0, [["pr", "list"], ["pr", "create", "--base", "main", "--head", f"autonomous/{run_id}"]],
+    )  # fmt: skip
+    assert "state=DONE_SUCCESS" in (tmp_path / "body.md").read_text()
+    asked = promote(base, tmp_path, HEAD_BRANCH=f"autonomous/{run_id}", OPEN_PULL_REQUESTS="1")
+    assert asked == (0, [["pr", "list"]])
