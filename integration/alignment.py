@@ -69,10 +69,11 @@ def missing(project: Project) -> list[str]:
         .values_list("candidate_sha", flat=True),
         *GitIntent.objects.open().filter(run__project=project).values_list("new_sha", flat=True),
     }
+    mirror = mirror_of(project)
+    if not named or not mirror.exists():
+        return sorted(named)
     asked = "".join(f"{sha}\n" for sha in sorted(named)).encode()
-    if not asked:
-        return []
-    done = mirror_of(project).git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked)
+    done = mirror.git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked)
     return [line.split()[0] for line in done.text.splitlines() if not line.endswith(" commit")]
 
 

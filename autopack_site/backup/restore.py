@@ -70,15 +70,17 @@ def restore(path: Path, *, replace: bool = False) -> Report:
 
 def _bring_back(project: Project, copy: Path, report: Report) -> None:
     report.projects += 1
-    if not copy.is_dir():
-        return  # no run of it had begun
-    put_back(mirror_of(project), copy)
-    report.refs_aligned += alignment.align(project)
+    has_begun = copy.is_dir()  # a run of it
+    if has_begun:
+        put_back(mirror_of(project), copy)
+        report.refs_aligned += alignment.align(project)
     lacking = alignment.missing(project)
     if lacking:
         raise RestoreFailed(
             f"The mirror of {project.project_id} lacks {len(lacking)} commits: {lacking[0]} ..."
         )
+    if not has_begun:
+        return
     try:
         report.ahead += alignment.ahead(project)
     except (AutopackError, OSError) as error:

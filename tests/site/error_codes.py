@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from rest_framework.exceptions import APIException
@@ -20,7 +21,7 @@ CARRIERS = {"_Failure": 0, "Breach": 0, "_problem": 1, "Error": -1, "Warning": -
 ENDINGS = {"Cause", "AttemptState"}
 
 
-def subclasses(kind: type) -> Iterator[type]:
+def subclasses(kind: Any) -> Iterator[Any]:
     for child in kind.__subclasses__():
         yield child
         yield from subclasses(child)

@@ -36,7 +36,9 @@ def rewritten(made: Path, change) -> Path:
     target = made.with_name("changed.tar")
     with tarfile.open(made) as old, tarfile.open(target, "w") as new:
         for entry in old:
-            for info, data in change(entry, old.extractfile(entry).read()):
+            content = old.extractfile(entry)
+            assert content is not None
+            for info, data in change(entry, content.read()):
                 info.size = len(data)
                 new.addfile(info, io.BytesIO(data))
     return target

@@ -36,7 +36,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_the_compose_file_keeps_to_its_published_schema():
-    argv = [
+    argv: list[str | Path] = [
         BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.yml",
     ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True)

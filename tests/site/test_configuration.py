@@ -120,7 +120,7 @@ def test_the_quick_start_s_configuration_and_plan_are_sound_ones():
     assert [step.name for step in config.gate_steps("normal")] == ["unit tests"]
     plan = parse_plan_document(block("markdown", page))
     for phase in plan.phases:
-        assert [agent.name for agent in config.builders_for(phase.task_category)] == ["mine"]
+        assert [agent.name for agent in config.builders_for(str(phase.task_category))] == ["mine"]
 
 
 def test_the_readme_tells_what_to_do_after_every_way_to_end():

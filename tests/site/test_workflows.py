@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 WRITES = {"pull-requests"}
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[Any, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
@@ -34,7 +34,7 @@ def steps() -> list[tuple[str, dict[str, Any]]]:
 
 def test_there_are_two_and_they_keep_to_the_published_schema():
     assert [path.name for path in FILES] == ["ci.yml", "promotion.yml"]
-    argv = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *FILES]
+    argv: list[str | Path] = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *FILES]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
