@@ -24,13 +24,12 @@ from runs.tokens import create_token
 from strategy.models import Project
 from strategy.services import make_default
 from tests.flows.stack import Stack
-from tests.flows.world import PYTHON, World
+from tests.flows.world import World
 from tests.issues.reports import report
 
 pytestmark = pytest.mark.real
 SCRIPTS = Path(settings.BASE_DIR) / "scripts"
 SAMPLE = Path(settings.BASE_DIR) / "sample_run.json"
-GREEN = [{"name": "unit", "argv": [PYTHON, "-c", "pass"]}]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +59,8 @@ def probe(base: str, token: str) -> Any:
 
 @pytest.fixture
 def waiting(world: World) -> Run:
-    """A run that nobody works on: there are no workers."""
-    world.project(gate=GREEN)
+    """A run that nobody works on: its builder would have to come and claim."""
+    world.project(builder=None, builders={"outside": {"kind": "pull"}})
     return world.start(world.plan("one", "two"))
 
 
