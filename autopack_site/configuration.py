@@ -28,6 +28,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_PRODUCTION": "1 makes an unsafe configuration (weak key, debug, any host) refuse to start.",
         "AUTOPACK_SECRET_KEY": "Signs admin sessions. Unset: generated at the first `up`; production demands one.",
         "AUTOPACK_ALLOWED_HOSTS": "Host names that requests may name.",
+        "AUTOPACK_BEHIND_TLS": "1: a proxy speaks TLS for us and sets X-Forwarded-Proto; cookies by TLS only, HSTS.",
+        "AUTOPACK_HSTS_S": "How long browsers are told to use TLS only, where AUTOPACK_BEHIND_TLS is on.",
+        "AUTOPACK_TRUSTED_ORIGINS": "Further origins whose forms are taken, `https://name:port`: where a proxy "
+        "changes the Host header.",
         "AUTOPACK_OPEN_LOOPBACK": "1 lets calls without a token act as one legacy client; loopback only, "
         "never in production.",
         "AUTOPACK_OPEN_PROMETHEUS": "1 lets `/prometheus` be read without a token from the machine itself, "

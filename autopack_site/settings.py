@@ -30,6 +30,16 @@ BIND = env_str("AUTOPACK_BIND", "127.0.0.1:8790")
 ALLOWED_HOSTS = env_list("AUTOPACK_ALLOWED_HOSTS", default="127.0.0.1,localhost,[::1]")
 OPEN_LOOPBACK = env_bool("AUTOPACK_OPEN_LOOPBACK", default=False)
 OPEN_PROMETHEUS = env_bool("AUTOPACK_OPEN_PROMETHEUS", default=False)
+# People and agents reach us through a proxy that speaks TLS and says so in X-Forwarded-Proto: cookies then travel
+# by TLS only, and plain requests are sent there, but for those that health checks inside the container make.
+BEHIND_TLS = env_bool("AUTOPACK_BEHIND_TLS", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+SECURE_SSL_REDIRECT = BEHIND_TLS
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^prometheus$"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+HSTS_S = env_int("AUTOPACK_HSTS_S", default=365 * 86_400, minimum=0)
+SECURE_HSTS_SECONDS = HSTS_S if BEHIND_TLS else 0
+CSRF_TRUSTED_ORIGINS = env_list("AUTOPACK_TRUSTED_ORIGINS", default="")
 
 INSTALLED_APPS = [
     "unfold",
@@ -82,7 +92,8 @@ USE_I18N = False
 STATIC_URL = "static/"
 STATIC_ROOT = STATE_DIR / "static"
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("AUTOPACK_MAX_BODY_BYTES", default=16 * 1024 * 1024, minimum=1024)
-SILENCED_SYSTEM_CHECKS: list[str] = []
+# HSTS for subdomains and in browsers' lists binds a whole domain: that is for its owner, at the proxy.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # --- PostgreSQL and Redis ----------------------------------------------------------------------------
 DATABASE_URL = env_str(
