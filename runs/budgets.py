@@ -157,3 +157,28 @@ def book_late(attempt: Attempt, usage: Usage) -> None:
     Attempt.objects.filter(pk=attempt.pk).update(
         tokens_used=now, usage_source=usage.source, usage=usage.detail
     )
+
+
+def adjust(phase: Phase, tokens: int, *, reason: str) -> int:
+    """Bring the phase's spent tokens to an absolute figure by one signed entry; return the difference.
+
+    The caller holds the run's row lock and has read the phase under it.
+    """
+    change = tokens - phase.tokens_used
+    if change:
+        TokenEntry.objects.create(
+            run_id=phase.run_id,
+            tier_id=phase.tier_id,
+            phase=phase,
+            kind=TokenEntry.Kind.ADJUST,
+            envelope="build",
+            tokens=change,
+            usage_source=Attempt.UsageSource.REPORTED,
+            reason=reason,
+            at=clock.now(),
+        )
+        Phase.objects.filter(pk=phase.pk).update(tokens_used=F("tokens_used") + change)
+        Tier.objects.filter(pk=phase.tier_id).update(tokens_used=F("tokens_used") + change)
+        Run.objects.filter(pk=phase.run_id).update(tokens_used=F("tokens_used") + change)
+        phase.tokens_used = tokens
+    return change

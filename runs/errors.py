@@ -26,6 +26,13 @@ class PhaseNotFound(NotFound):
     title = "Phase not found"
 
 
+class InvalidPhaseState(AutopackError):
+    """No state of a phase has this name."""
+
+    code, status = "invalid-phase-state", 400
+    title = "Invalid phase state"
+
+
 class LeaseNotFound(NotFound):
     """No such lease."""
 
@@ -73,6 +80,20 @@ class EvidenceMissing(Conflict):
 
     code = "evidence-missing"
     title = "No gate evidence supports this"
+
+
+class MergePending(Conflict):
+    """The phase's green candidate is landing: what comes of that is decided already."""
+
+    code, retryable = "merge-pending", True
+    title = "The phase's merge is under way"
+
+
+class AttemptsUsed(Conflict):
+    """The phase has no attempt left to be tried with."""
+
+    code = "attempts-exhausted"
+    title = "No attempt is left"
 
 
 class PatchChanged(Conflict):

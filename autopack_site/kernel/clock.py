@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.db import connection
 from django.utils import timezone
@@ -20,3 +20,8 @@ def database_now() -> datetime:
         row = cursor.fetchone()
     value: datetime = row[0]
     return value
+
+
+def as_text(moment: datetime) -> str:
+    """Return an aware moment as the API writes times: UTC, ISO 8601, microseconds, `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from runs.api import claims, results, runs, system
+from runs.api import claims, phases, results, runs, system
 
 _PHASE = "runs/<str:run_id>/phases/<str:phase_id>"
 
@@ -23,6 +23,7 @@ urlpatterns = [
     path("runs/<str:run_id>/integration_status", runs.IntegrationStatusView.as_view()),
     path("runs/<str:run_id>/cancel", runs.CancelView.as_view()),
     path("runs/<str:run_id>/claim", claims.ClaimView.as_view()),
+    path(f"{_PHASE}/update_status", phases.UpdateStatusView.as_view()),
     path(f"{_PHASE}/builder_result", results.BuilderResultView.as_view()),
     path(f"{_PHASE}/auditor_request", results.AuditorRequestView.as_view()),
     path(f"{_PHASE}/auditor_result", results.AuditorResultView.as_view()),

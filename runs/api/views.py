@@ -22,7 +22,8 @@ from strategy.errors import ProjectNotFound
 
 STARTER = "starter"
 ANY_ROLE: tuple[str, ...] = (*Role, STARTER)
-_PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id")
+IN_RUN = "Phase {phase_id} not found in run {run_id}"
+_PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id", "project_id", "attempt_id")
 
 
 class RoleMissing(AutopackError):
@@ -42,6 +43,7 @@ class AgentView(APIView):
     parser_classes = [BoundedJSONParser]
     permission_classes = [IsAuthenticated]
     allowed_roles: ClassVar[tuple[str, ...]] = ()
+    phase_missing: ClassVar[str] = "Phase {phase_id} not found"  # the contract's words differ by route
 
     def needed_roles(self) -> tuple[str, ...]:
         """Return the roles that this request needs one of; a view may tell methods apart."""
@@ -111,7 +113,7 @@ class AgentView(APIView):
             .first()
         )
         if phase is None:
-            raise PhaseNotFound(f"Phase {phase_id} not found")
+            raise PhaseNotFound(self.phase_missing.format(run_id=run_id, phase_id=phase_id))
         return phase
 
     def require_lease(self, lease_id: str) -> Lease:
