@@ -9,6 +9,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("runs.api.urls")),
     path("", include("issues.api.urls")),
+    path("", include("integration.api.urls")),
 ]
 
 handler400 = "autopack_site.error_views.bad_request"

@@ -40,6 +40,20 @@ class LeaseNotFound(NotFound):
     title = "Lease not found"
 
 
+class AttemptNotFound(NotFound):
+    """No such attempt at this phase."""
+
+    code = "attempt-not-found"
+    title = "Attempt not found"
+
+
+class TokenNotFound(NotFound):
+    """No such token, or not one of the caller's project."""
+
+    code = "token-not-found"
+    title = "Token not found"
+
+
 class StaleLease(Conflict):
     """The lease ran out, was released, or a newer fence exists: whoever holds it must stop."""
 

@@ -220,7 +220,7 @@ def test_absolute_tokens_are_one_adjustment_of_the_ledger(project: Project, oper
         if change is not None:
             assert entries.last().tokens == change  # type: ignore[union-attr]
         for model in (Phase, Tier, Run):
-            assert model.objects.get().tokens_used == tokens  # type: ignore[attr-defined]
+            assert model.objects.get().tokens_used == tokens
     assert TokenEntry.objects.count() == 2
     events = Transition.objects.filter(event="tokens_adjusted").order_by("id")
     assert [event.data for event in events] == [{"from": 0, "to": 700}, {"from": 700, "to": 200}]
