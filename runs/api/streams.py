@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 from django.http import HttpResponseBase, StreamingHttpResponse
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from runs.api.parsers import JSONUnlessSaid
 from runs.waiting import WaitersFull, waiters
 
 RETRY_AFTER_S = "2"
@@ -23,12 +22,8 @@ AS_TEXT = {
 }
 
 
-class AnyAccept(BaseContentNegotiation):
+class AnyAccept(JSONUnlessSaid):
     """Whatever the caller says it accepts: these routes have a type of their own, and problems are JSON."""
-
-    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
-        """Return the only parser."""
-        return next(iter(parsers))
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None

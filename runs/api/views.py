@@ -13,7 +13,7 @@ from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import AutopackError, Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import validation_rows
-from runs.api.parsers import BoundedJSONParser
+from runs.api.parsers import BoundedJSONParser, JSONUnlessSaid
 from runs.errors import LeaseNotFound, PhaseNotFound, RunNotFound
 from runs.models import Lease, Phase, Run
 from runs.querysets import PhaseQuerySet, RunQuerySet
@@ -41,6 +41,7 @@ class AgentView(APIView):
     """
 
     parser_classes = [BoundedJSONParser]
+    content_negotiation_class = JSONUnlessSaid
     permission_classes = [IsAuthenticated]
     allowed_roles: ClassVar[tuple[str, ...]] = ()
     phase_missing: ClassVar[str] = "Phase {phase_id} not found"  # the contract's words differ by route
