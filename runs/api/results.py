@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
-from runs import outbox, services, waiting
+from runs import outbox, rows, services, waiting
 from runs.api.schema import answers
 from runs.api.serializers.common import usage_of
 from runs.api.serializers.results import (
@@ -85,7 +85,7 @@ class BuilderResultView(_ResultView):
         result = _build_result(body)
         self.require_phase(run_id, phase_id)
         lease_id = self.lease_of(body, run_id, phase_id)
-        with outbox.taken("candidate.build") as rows:  # built right here, so no worker is asked as well
+        with outbox.taken("candidate.build") as untold:  # built right here, so no worker is asked as well
             if lease_id is not None:
                 attempt = services.submit_build(lease_id, fence=body["fence"], result=result)
             else:
@@ -99,7 +99,7 @@ class BuilderResultView(_ResultView):
                 )
         if attempt.state == AttemptState.SUBMITTED:
             if not build_within(attempt.pk):
-                for row in rows:
+                for row in untold:
                     outbox.publish(row)
             attempt = _reread(attempt.pk)
         if attempt.state == AttemptState.REFUSED:
@@ -224,7 +224,9 @@ def _patch_bytes(text: str | None, *loc: str | int) -> bytes:
 
 
 def _reread(attempt_id: str) -> Attempt:
-    return Attempt.objects.select_related("phase").defer("patch", "phase__description").get(pk=attempt_id)
+    attempt = rows.attempt_shown.first(attempt_id)
+    assert attempt is not None  # its row was written by this very request
+    return attempt
 
 
 def _try_patches(audit: Attempt) -> list[Attempt]:
