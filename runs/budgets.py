@@ -118,8 +118,12 @@ def gate_breach(tier: Tier) -> Breach | None:
 def _count(attempt: Attempt, *, reserved: int = 0, used: int = 0) -> None:
     """Add to the counters of attempt's phase, tier and run. Callers hold the run's row lock."""
     if reserved or used:
-        with connection.cursor() as cursor:
-            cursor.execute(_COUNT, [reserved, used, attempt.phase_id, reserved, used, reserved, used])
+        _add(attempt.phase_id, reserved=reserved, used=used)
+
+
+def _add(phase_pk: int, *, reserved: int = 0, used: int = 0) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, [reserved, used, phase_pk, reserved, used, reserved, used])
 
 
 def _append(attempt: Attempt, kind: str, tokens: int | None, source: str, reason: str) -> None:
@@ -189,8 +193,6 @@ def adjust(phase: Phase, tokens: int, *, reason: str) -> int:
             reason=reason,
             at=clock.now(),
         )
-        Phase.objects.filter(pk=phase.pk).update(tokens_used=F("tokens_used") + change)
-        Tier.objects.filter(pk=phase.tier_id).update(tokens_used=F("tokens_used") + change)
-        Run.objects.filter(pk=phase.run_id).update(tokens_used=F("tokens_used") + change)
+        _add(phase.pk, used=change)
         phase.tokens_used = tokens
     return change

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def serve(folder: Path, environment: dict[str, str], manage: Callable[..., str])
         stack.worker()
         stack.beat()
         for port in (open_port, operator.port):
-            eventually(lambda port=port: _is_up(port), what=stack.logs)
+            eventually(partial(_is_up, port), what=stack.logs)
         before = operator.post("/runs/start", {"run": {"run_id": "early"}, "tiers": [], "phases": []})
         _add_projects(folder, manage)
         callers = {"operator": operator, "nobody": Api(operator.port, None), "legacy": Api(open_port, None)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from autopack_site.kernel import clock
-from integration.api import gate_logs
 from integration.models import GateRun
 from integration.repository import log_path
 from runs.models import Attempt, Lease, Phase
@@ -224,7 +224,7 @@ def test_a_log_is_followed_until_its_gate_ends(phase: Phase, monkeypatch: pytest
         if path.stat().st_size > 10:
             GateRun.objects.update(state="DONE", verdict="green")
 
-    monkeypatch.setattr(gate_logs.time, "sleep", goes_on)
+    monkeypatch.setattr(time, "sleep", goes_on)
     answer = get(url(attempt, "gate_log?follow=1&offset=1"))
     assert answer["Content-Type"] == "text/plain; charset=utf-8"
     assert waiters.count == 1
@@ -239,8 +239,8 @@ def test_following_ends_in_time_though_the_gate_does_not(
     gate = make_gate(make_attempt(phase), state="RUNNING", verdict="", ended_at=None)
     write_log(gate)
     now = iter(range(100))
-    monkeypatch.setattr(gate_logs.time, "monotonic", lambda: float(next(now)))
-    monkeypatch.setattr(gate_logs.time, "sleep", lambda _s: None)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(time, "sleep", lambda _s: None)
     assert body_of(get(url(gate.attempt, "gate_log?follow=1"))) == LOG
     assert next(now) < 10
 
@@ -253,7 +253,7 @@ def test_a_follower_of_a_log_that_is_shortened_is_told(phase: Phase, monkeypatch
         path.write_bytes(b"short")
         GateRun.objects.update(state="DONE", verdict="green")
 
-    monkeypatch.setattr(gate_logs.time, "sleep", is_shortened)
+    monkeypatch.setattr(time, "sleep", is_shortened)
     found = body_of(get(url(gate.attempt, "gate_log?follow=1")))
     assert found.startswith(LOG)
     assert b"shortened" in found[len(LOG) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_live_runs_stream_tells_what_happens_until_it_ends(
     project: Project, operator: Api, monkeypatch: pytest.MonkeyPatch
 ):
     start(operator)
-    monkeypatch.setattr(events.time, "sleep", lambda _s: services.cancel_run("r1", by="tests", why="enough"))
+    monkeypatch.setattr(time, "sleep", lambda _s: services.cancel_run("r1", by="tests", why="enough"))
     found = messages(operator.get(URL))
     assert [row["event"] for row in found][-2:] == ["run.cancelled", "end"]
 
@@ -77,8 +78,8 @@ def test_a_quiet_stream_beats_and_ends_in_time(
 ):
     start(operator)
     now = iter(range(0, 1000, 10))
-    monkeypatch.setattr(events.time, "monotonic", lambda: float(next(now)))
-    monkeypatch.setattr(events.time, "sleep", lambda _s: None)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(time, "sleep", lambda _s: None)
     after = Transition.objects.order_by("id").last()
     assert after is not None
     parts = list(events.sse("r1", after.pk, limit_s=100.0))
