@@ -22,6 +22,8 @@ def database_now() -> datetime:
     return value
 
 
-def as_text(moment: datetime) -> str:
-    """Return an aware moment as the API writes times: UTC, ISO 8601, microseconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def stamp(moment: datetime | None) -> str | None:
+    """Return a time as API.md writes it: UTC, microseconds, `Z`. None stays None."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db.models import DateTimeField, IntegerField, Model, Q, QuerySet
 
 from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.ids import is_valid_id
 from runs.models import Run
-from runs.querysets import RunQuerySet
 
-M = TypeVar("M", bound=Model)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME = re.compile(r"[0-9]{1,17}")  # microseconds, up to the year 5138
@@ -25,22 +23,23 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 NEWEST_RUNS = ("-created_at", "run_id")
 
 
-def cursor_after(run: Run) -> str:
+def cursor_after(run: Any) -> str:
     """Return the cursor of the runs after this one."""
     return _cursor(run, NEWEST_RUNS)
 
 
-def page(runs: RunQuerySet, *, cursor: str | None, limit: int) -> tuple[list[Run], str | None]:
+def page(runs: QuerySet[Run, Any], *, cursor: str | None, limit: int) -> tuple[list[Any], str | None]:
     """Return up to limit runs, newest first, from the cursor on, and the next page's cursor or None.
 
-    Raises Invalid for a cursor that was never given out.
+    Rows may be runs, or tuples that have a run's `created_at` and `run_id`. Raises Invalid for a cursor that was
+    never given out.
     """
     return keyset_page(runs, NEWEST_RUNS, cursor=cursor, limit=limit)
 
 
 def keyset_page(
-    rows: QuerySet[M], order: Sequence[str], *, cursor: str | None, limit: int
-) -> tuple[list[M], str | None]:
+    rows: QuerySet[Any, Any], order: Sequence[str], *, cursor: str | None, limit: int
+) -> tuple[list[Any], str | None]:
     """Return up to limit rows in the order (field names, `-` for descending), and the next cursor or None.
 
     Together the fields must tell rows apart; text ones hold ids (kernel.ids). Raises Invalid.
@@ -53,7 +52,7 @@ def keyset_page(
     return found[:limit], _cursor(found[limit - 1], order)
 
 
-def _cursor(row: Model, order: Sequence[str]) -> str:
+def _cursor(row: Any, order: Sequence[str]) -> str:
     parts = []
     for name in order:
         value = getattr(row, name.removeprefix("-"))

@@ -56,7 +56,7 @@ def test_a_revoked_token_is_refused_at_once_and_revoking_again_changes_nothing(o
 def test_an_expired_token_is_shown_as_such(operator: Api):
     end = clock.now() + timedelta(hours=1)
     body = make(operator, expires_at=end.isoformat()).json()
-    assert body["expires_at"] == clock.as_text(end)
+    assert body["expires_at"] == clock.stamp(end)
     ApiToken.objects.filter(pk=body["id"]).update(expires_at=clock.now())
     assert operator.get("/tokens").json()["tokens"][0]["state"] == "expired"
 
