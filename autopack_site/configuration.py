@@ -44,7 +44,9 @@ MEANINGS: dict[str, dict[str, str]] = {
     "Limits on what comes in": {
         "AUTOPACK_MAX_BODY_BYTES": "Largest request body.",
         "AUTOPACK_MAX_PATCH_BYTES": "Largest patch.",
-        "AUTOPACK_MAX_WAITERS": "Long polls that one web process holds; the next agent gets 204 and Retry-After.",
+        "AUTOPACK_MAX_WAITERS": "Long polls and streams that one web process holds; the next caller gets 204 and "
+        "Retry-After.",
+        "AUTOPACK_STREAM_LIMIT_S": "How long one stream of events or of a gate's log lasts; then the client resumes.",
         "AUTOPACK_APPLY_LIMIT_S": "How long `builder_result` waits for the candidate before it answers without.",
     },
     "The engine's clocks": {

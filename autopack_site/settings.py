@@ -130,6 +130,7 @@ CRASH_DIR = env_str("AUTOPACK_CRASH_DIR", "")
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
 # Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
 MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
+STREAM_LIMIT_S = env_float("AUTOPACK_STREAM_LIMIT_S", default=300.0, minimum=1.0)
 # Uids are the machine's, so under root their locks are too: two Autopacks never give out the same one.
 UID_LOCK_DIR = env_path(
     "AUTOPACK_UID_LOCK_DIR", default=Path("/run/autopack") if os.geteuid() == 0 else STATE_DIR

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("runs.api.urls")),
     path("", include("issues.api.urls")),
     path("prometheus", PrometheusView.as_view()),
+    path("", include("integration.api.urls")),
 ]
 
 handler400 = "autopack_site.error_views.bad_request"

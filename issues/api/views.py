@@ -25,7 +25,6 @@ from issues.api.serializers import (
 from runs.api.views import ANY_ROLE, AgentView
 from runs.errors import PhaseNotFound, RunNotFound
 from runs.ports import IssueReport
-from strategy.errors import ProjectNotFound
 from strategy.services import project_for
 
 
@@ -93,10 +92,7 @@ class BacklogView(AgentView):
     @extend_schema(parameters=[BacklogQueryIn], responses=BacklogOut)
     def get(self, request: Request) -> Response:
         """Return the whole backlog, resolved entries too."""
-        project = project_for(self.query(BacklogQueryIn).get("project_id"))
-        scope = self.caller.project_scope
-        if scope is not None and scope != project.project_id:
-            raise ProjectNotFound(f"Project {project.project_id} not found")
+        project = project_for(self.project_id(self.query(BacklogQueryIn).get("project_id")))
         return Response(shapes.project_backlog(project))
 
 

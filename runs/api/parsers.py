@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
 
 from autopack_site.kernel.errors import AutopackError, Invalid, problem
 
@@ -46,6 +48,14 @@ class BoundedJSONParser(BaseParser):
             raise ParseError(f"JSON parse error: {error}") from error
         check_value(value)
         return value
+
+
+class JSONUnlessSaid(DefaultContentNegotiation):
+    """A body whose type is not said is JSON: simple clients send none."""
+
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
+        """Return the only parser for such a body, else the one of its type."""
+        return next(iter(parsers)) if not request.content_type else super().select_parser(request, parsers)
 
 
 def _no_constant(name: str) -> None:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
-from runs import outbox, rows, services
+from runs import outbox, rows, services, waiting
 from runs.api.schema import answers
 from runs.api.serializers.common import usage_of
 from runs.api.serializers.results import (
@@ -85,16 +85,21 @@ class BuilderResultView(_ResultView):
         result = _build_result(body)
         self.require_phase(run_id, phase_id)
         lease_id = self.lease_of(body, run_id, phase_id)
-        with outbox.taken("candidate.build") as waiting:  # built right here, so no worker is asked as well
+        with outbox.taken("candidate.build") as untold:  # built right here, so no worker is asked as well
             if lease_id is not None:
                 attempt = services.submit_build(lease_id, fence=body["fence"], result=result)
             else:
-                attempt = services.submit_build_unleased(
-                    run_id, phase_id, agent=self.caller.name, result=result
+                attempt = waiting.in_turn(
+                    run_id,
+                    phase_id,
+                    lambda: services.submit_build_unleased(
+                        run_id, phase_id, agent=self.caller.name, result=result
+                    ),
+                    wait_s=settings.APPLY_LIMIT_S,
                 )
         if attempt.state == AttemptState.SUBMITTED:
             if not build_within(attempt.pk):
-                for row in waiting:
+                for row in untold:
                     outbox.publish(row)
             attempt = _reread(attempt.pk)
         if attempt.state == AttemptState.REFUSED:
@@ -225,10 +230,10 @@ def _reread(attempt_id: str) -> Attempt:
 
 
 def _try_patches(audit: Attempt) -> list[Attempt]:
-    waiting = Attempt.objects.filter(
+    untried = Attempt.objects.filter(
         target=audit, kind=Attempt.Kind.AUDIT_PATCH, state=AttemptState.SUBMITTED
     )
-    names = list(waiting.values_list("pk", flat=True))
+    names = list(untried.values_list("pk", flat=True))
     for attempt_id in names:
         build_within(attempt_id)
     return [_reread(attempt_id) for attempt_id in names]

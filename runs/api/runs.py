@@ -16,9 +16,6 @@ from runs.api.schema import answers
 from runs.api.serializers.runs import (
     BranchOut,
     CancelIn,
-    EventListIn,
-    EventListOut,
-    EventOut,
     RunListIn,
     RunListOut,
     RunOut,
@@ -27,7 +24,7 @@ from runs.api.serializers.runs import (
 )
 from runs.api.views import ANY_ROLE, STARTER, AgentView
 from runs.errors import RunNotFound
-from runs.models import Phase, Run, Tier, Transition
+from runs.models import Phase, Run, Tier
 from runs.plan import plan_from_json
 from runs.querysets import RunQuerySet
 from strategy.types import RunOptions
@@ -117,31 +114,6 @@ class RunListView(AgentView):
             runs = runs.filter(project__project_id=query["project_id"])
         found, following = page(runs, cursor=query.get("cursor"), limit=query["limit"])
         return Response({"runs": [RunRowOut(run).data for run in found], "next_cursor": following})
-
-
-class EventsView(AgentView):
-    """`/runs/{run_id}/events`."""
-
-    allowed_roles = ANY_ROLE
-
-    @extend_schema(
-        parameters=[EventListIn], responses=answers({200: EventListOut}, 404), operation_id="list_events"
-    )
-    def get(self, request: Request, run_id: str) -> Response:
-        """List a run's transitions and observations, oldest first."""
-        query = self.query(EventListIn)
-        self.require_run(run_id)
-        rows = Transition.objects.filter(run_id=run_id, id__gt=query["after"]).order_by("id")
-        found = list(rows[: query["limit"] + 1])
-        events = found[: query["limit"]]
-        return Response(
-            {
-                "run_id": run_id,
-                "events": [EventOut(event).data for event in events],
-                "next_after": events[-1].pk if events else query["after"],
-                "has_more": len(found) > len(events),
-            }
-        )
 
 
 class IntegrationStatusView(AgentView):

@@ -17,6 +17,7 @@ _WORDS = {
     409: "The present state does not allow it",
     413: "The body is too large",
     415: "Not JSON",
+    416: "No byte is in this range",
     422: "Not valid; `detail` is a list of `{type, loc, msg}`",
     503: "Not ready",
 }
@@ -34,7 +35,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer"}
 
 
-def answers(ok: dict[int, Any], *problems: int) -> dict[Any, Any]:
+def answers(ok: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     """Return a view's `responses`: the good ones, then problem+json for each other status.
 
     Every route behind a token may answer 401, 403 and 422.

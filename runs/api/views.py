@@ -14,7 +14,7 @@ from autopack_site.kernel.errors import AutopackError, Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import validation_rows
 from runs import rows
-from runs.api.parsers import BoundedJSONParser
+from runs.api.parsers import BoundedJSONParser, JSONUnlessSaid
 from runs.errors import LeaseNotFound, PhaseNotFound, RunNotFound
 from runs.models import Lease, Phase, Run
 from runs.querysets import PhaseQuerySet, RunQuerySet
@@ -23,7 +23,8 @@ from strategy.errors import ProjectNotFound
 
 STARTER = "starter"
 ANY_ROLE: tuple[str, ...] = (*Role, STARTER)
-_PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id")
+IN_RUN = "Phase {phase_id} not found in run {run_id}"
+_PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id", "project_id", "attempt_id")
 
 
 class RoleMissing(AutopackError):
@@ -41,8 +42,10 @@ class AgentView(APIView):
     """
 
     parser_classes = [BoundedJSONParser]
+    content_negotiation_class = JSONUnlessSaid
     permission_classes = [IsAuthenticated]
     allowed_roles: ClassVar[tuple[str, ...]] = ()
+    phase_missing: ClassVar[str] = "Phase {phase_id} not found"  # the contract's words differ by route
 
     def needed_roles(self) -> tuple[str, ...]:
         """Return the roles that this request needs one of; a view may tell methods apart."""
@@ -107,7 +110,7 @@ class AgentView(APIView):
         """Return the phase with its run and tier; raise PhaseNotFound, also when the run is not there."""
         phase = rows.phase_with_run.first(run_id, phase_id)
         if phase is None or self.caller.project_scope not in (None, phase.run.project.project_id):
-            raise PhaseNotFound(f"Phase {phase_id} not found")
+            raise PhaseNotFound(self.phase_missing.format(run_id=run_id, phase_id=phase_id))
         return phase
 
     def require_lease(self, lease_id: str) -> Lease:
