@@ -158,6 +158,8 @@ def test_the_backlog_is_summed_up_with_the_ten_oldest(operator: Api, builder: Ap
 
 def test_a_run_that_its_budget_ended_is_analysed(operator: Api, reader: Api, fresh_id: str):
     assert operator.post("/runs/start", plan(fresh_id, project="ends", token_cap=7)).status == 201
+    path = f"/runs/{fresh_id}/phases/p1/update_status"
+    assert operator.post(path, {"state": "SKIPPED", "tokens_used": 7}).status == 200
     run = wait_for(reader, fresh_id, lambda run: run["state"].startswith("DONE_"))
     assert run["state"] == "DONE_FAILED_BUDGET_EXHAUSTED"
     answer = reader.get("/reports/budget_analysis?project_id=ends")
@@ -169,7 +171,8 @@ def test_a_run_that_its_budget_ended_is_analysed(operator: Api, reader: Api, fre
     )
     assert found["total_budget_failures"] == len(found["failures"]) >= 1
     row = next(row for row in found["failures"] if row["run_id"] == fresh_id)
-    assert (row["token_cap"], row["tokens_used"], row["phase_count"], row["max_phases"]) == (7, 0, 2, 25)
+    assert (row["token_cap"], row["tokens_used"], row["token_utilization"]) == (7, 7, 1.0)
+    assert (row["phase_count"], row["max_phases"]) == (2, 25)
     for name in ("by_limit", "by_tier", "by_category_complexity", "audits_helped"):
         assert name in answer.body
 
