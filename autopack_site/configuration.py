@@ -39,6 +39,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_MAX_BODY_BYTES": "Largest request body.",
         "AUTOPACK_MAX_PATCH_BYTES": "Largest patch.",
         "AUTOPACK_MAX_WAITERS": "Long polls that one web process holds; the next agent gets 204 and Retry-After.",
+        "AUTOPACK_IDEMPOTENCY_WAIT_S": "How long a repeat waits for the first request with its `Idempotency-Key`.",
+        "AUTOPACK_IDEMPOTENCY_OWNER_S": "After so long without an answer that first request counts as dead.",
         "AUTOPACK_APPLY_LIMIT_S": "How long `builder_result` waits for the candidate before it answers without.",
     },
     "The engine's clocks": {

@@ -49,9 +49,9 @@ INSTALLED_APPS = [
     "integration",
 ]
 MIDDLEWARE = [
+    "autopack_site.kernel.correlation.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "autopack_site.kernel.correlation.CorrelationMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -119,6 +119,10 @@ CRASH_DIR = env_str("AUTOPACK_CRASH_DIR", "")
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
 # Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
 MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
+# An Idempotency-Key: how long a repeat waits for the first request, and how long that one may take at most
+# before its process counts as dead. Above the longest wait of a claim and APPLY_LIMIT_S together.
+IDEMPOTENCY_WAIT_S = env_float("AUTOPACK_IDEMPOTENCY_WAIT_S", default=10.0, minimum=0.0)
+IDEMPOTENCY_OWNER_S = env_float("AUTOPACK_IDEMPOTENCY_OWNER_S", default=120.0, minimum=0.1)
 # Uids are the machine's, so under root their locks are too: two Autopacks never give out the same one.
 UID_LOCK_DIR = env_path(
     "AUTOPACK_UID_LOCK_DIR", default=Path("/run/autopack") if os.geteuid() == 0 else STATE_DIR

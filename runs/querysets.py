@@ -17,7 +17,7 @@ from runs.lifecycle import (
 )
 
 if TYPE_CHECKING:  # the base classes name them as text
-    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run  # noqa: F401
+    from runs.models import ApiToken, Attempt, KeptAnswer, Lease, Outbox, Phase, Run  # noqa: F401
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -110,3 +110,11 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def valid(self, now: datetime) -> ApiTokenQuerySet:
         """Tokens neither revoked nor expired."""
         return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class KeptAnswerQuerySet(models.QuerySet["KeptAnswer"]):
+    """Answers kept for repeats."""
+
+    def over(self, now: datetime) -> KeptAnswerQuerySet:
+        """Those whose time was over by now (the database's time)."""
+        return self.filter(kept_until__lte=now)

@@ -35,7 +35,7 @@ class BoundedJSONParser(BaseParser):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         raw = stream.read(limit + 1)
         if len(raw) > limit:
-            raise BodyTooLarge(f"A body may have {limit} bytes", limit_bytes=limit)
+            raise too_large()
         if not raw.strip():
             return {}
         try:
@@ -46,6 +46,12 @@ class BoundedJSONParser(BaseParser):
             raise ParseError(f"JSON parse error: {error}") from error
         check_value(value)
         return value
+
+
+def too_large() -> BodyTooLarge:
+    """Return the refusal that names the limit."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return BodyTooLarge(f"A body may have {limit} bytes", limit_bytes=limit)
 
 
 def _no_constant(name: str) -> None:
