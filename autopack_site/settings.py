@@ -123,6 +123,11 @@ MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
 # before its process counts as dead. Above the longest wait of a claim and APPLY_LIMIT_S together.
 IDEMPOTENCY_WAIT_S = env_float("AUTOPACK_IDEMPOTENCY_WAIT_S", default=10.0, minimum=0.0)
 IDEMPOTENCY_OWNER_S = env_float("AUTOPACK_IDEMPOTENCY_OWNER_S", default=120.0, minimum=0.1)
+# Buckets of a minute's worth; 0 is no limit. Fifty agents at two requests a second are 6,000 a minute together.
+TOKEN_REQUESTS_PER_MINUTE = env_int("AUTOPACK_TOKEN_REQUESTS_PER_MINUTE", default=6000, minimum=0)
+ADDRESS_REQUESTS_PER_MINUTE = env_int("AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE", default=30_000, minimum=0)
+FAILED_TOKENS_PER_MINUTE = env_int("AUTOPACK_FAILED_TOKENS_PER_MINUTE", default=60, minimum=0)
+TRUSTED_PROXIES = env_int("AUTOPACK_TRUSTED_PROXIES", default=0, minimum=0)
 # Uids are the machine's, so under root their locks are too: two Autopacks never give out the same one.
 UID_LOCK_DIR = env_path(
     "AUTOPACK_UID_LOCK_DIR", default=Path("/run/autopack") if os.geteuid() == 0 else STATE_DIR
@@ -202,6 +207,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "autopack_site.kernel.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+    "DEFAULT_METADATA_CLASS": None,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
 SPECTACULAR_SETTINGS = {

@@ -59,7 +59,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     elif isinstance(exc, AutopackError):
         body = document(status=exc.status, code=exc.code, title=exc.title, detail=exc.detail, **exc.extras)
         if exc.retryable:
-            headers["Retry-After"] = "1"
+            headers["Retry-After"] = str(exc.retry_after_s)
     elif isinstance(exc, exceptions.ValidationError):
         body = document(
             status=422,
