@@ -2,7 +2,9 @@
 
 Kept is every answer of a route but those that decide nothing: 5xx, and whatever says Retry-After. A refusal is
 kept as well: it may have booked tokens or counted an attempt. Who asks anew after a refusal takes a new key.
-Refusals from before the route (401, 403 for the token's roles, 413, 429, a malformed id) never reach the key.
+An answer with `Cache-Control: no-store` shows a secret once: that it was given is kept, it itself is not, and a
+repeat is refused (409 `answer-not-kept`). Refusals from before the route (401, 403 for the token's roles, 413,
+429, a malformed id) never reach the key.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -61,16 +64,19 @@ def turn_of(view: AgentView, request: Request) -> Turn | None:
     return found
 
 
-def finish(turn: Turn, response: HttpResponse, *, keeps_answer: bool) -> None:
+def finish(turn: Turn, response: HttpResponseBase) -> None:
     """Keep the answer, or free the key where nothing was decided."""
+    if not isinstance(response, HttpResponse):  # a stream: no POST has one
+        turn.give_back()
+        return
     if isinstance(response, Response):
         response.render()
     if response.status_code >= 500 or "Retry-After" in response:
         turn.give_back()
         return
     headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
-    is_shown_once = response.status_code < 300 and not keeps_answer
-    turn.keep(Kept(response.status_code, headers, response.content), with_body=not is_shown_once)
+    is_secret = "no-store" in response.get("Cache-Control", "")
+    turn.keep(Kept(response.status_code, headers, response.content), with_body=not is_secret)
 
 
 def _fingerprint(request: Request) -> str:

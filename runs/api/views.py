@@ -42,14 +42,12 @@ class AgentView(APIView):
 
     Answers 401 without a valid token, 403 without the role, 422 for a malformed id in the path. What lies
     in another project than the token's is answered in the words of what does not exist. A POST that comes again
-    with its `Idempotency-Key` is answered as before; `keeps_answers` is False where a good answer shows a secret
-    once, and a repeat is then refused.
+    with its `Idempotency-Key` is answered as before (runs.api.repeats).
     """
 
     parser_classes = [BoundedJSONParser]
     permission_classes = [IsAuthenticated]
     allowed_roles: ClassVar[tuple[str, ...]] = ()
-    keeps_answers: ClassVar[bool] = True
     turn: Turn | None = None
 
     def needed_roles(self) -> tuple[str, ...]:
@@ -70,7 +68,7 @@ class AgentView(APIView):
         """Answer, and keep the answer for the repeats of a request that may have some."""
         response = super().dispatch(request, *args, **kwargs)
         if self.turn is not None:
-            repeats.finish(self.turn, response, keeps_answer=self.keeps_answers)
+            repeats.finish(self.turn, response)
         return response
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:
