@@ -25,6 +25,11 @@ class Route(NamedTuple):
         """Method and template, as the OpenAPI document has them."""
         return f"{self.method} {self.template}"
 
+    @property
+    def needs_token(self) -> bool:
+        """Whether it is served to callers with a token only."""
+        return bool(getattr(self.view.view_class, "permission_classes", ()))
+
     def path(self, **ids: str) -> str:
         """The address with its parameters filled: those given, else `x` or 1 by the converter."""
         return re.sub(r"\{(\w+)\}", lambda match: ids.get(match[1], self._default(match[1])), self.template)
