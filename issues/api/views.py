@@ -23,6 +23,7 @@ from issues.api.serializers import (
     RunIndexOut,
 )
 from runs.api import examples
+from runs.api.parsers import query_values
 from runs.api.schema import answers, shown
 from runs.api.views import ANY_ROLE, AgentView
 from runs.errors import PhaseNotFound, RunNotFound
@@ -97,7 +98,7 @@ class RecordIssueView(AgentView):
         """Read either form. An object may leave to the query parameters what it does not hold itself."""
         body = self.request.data
         if isinstance(body, dict) and body:
-            fields = self.body(IssueIn, **{**self.request.query_params.dict(), **body})
+            fields = self.body(IssueIn, **{**query_values(self.request), **body})
         elif not body or isinstance(body, list):
             fields = {**self.query(IssueQueryIn), "evidence_refs": _evidence(body or [])}
         else:

@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 
 from autopack_site.kernel.errors import AutopackError
 from runs.api import openapi
+from runs.api.negotiation import METHODS
 from runs.api.schema import shown
 from runs.api.serializers.common import ProblemOut
 
@@ -65,6 +66,7 @@ class ReadyOut(serializers.Serializer[Any]):
 class OpenView(APIView):
     """A view that needs no token."""
 
+    http_method_names = METHODS
     authentication_classes = ()
     permission_classes = ()
 

@@ -17,7 +17,8 @@ from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import validation_rows
 from runs import rows
 from runs.api import repeats
-from runs.api.parsers import BoundedJSONParser
+from runs.api.negotiation import METHODS
+from runs.api.parsers import BoundedJSONParser, query_values
 from runs.errors import LeaseNotFound, PhaseNotFound, RunNotFound
 from runs.idempotency import Turn
 from runs.models import Lease, Phase, Run
@@ -46,6 +47,7 @@ class AgentView(APIView):
     with its `Idempotency-Key` is answered as before (runs.api.repeats).
     """
 
+    http_method_names = METHODS
     parser_classes = [BoundedJSONParser]
     permission_classes = [IsAuthenticated]
     allowed_roles: ClassVar[tuple[str, ...]] = ()
@@ -101,7 +103,7 @@ class AgentView(APIView):
 
     def query(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the query parameters checked by an input serializer. Raises Invalid with loc `query`."""
-        checked = serializer(data=self.request.query_params.dict(), context={"view": self})
+        checked = serializer(data=query_values(self.request), context={"view": self})
         if not checked.is_valid():
             raise Invalid(validation_rows(checked.errors, ["query"]))
         return cast(dict[str, Any], checked.validated_data)
