@@ -39,6 +39,7 @@ def live_lease(lease_id: str, fence: int) -> Lease:
         raise StaleLease("A newer claim of this phase exists", reason="newer-fence")
     if lease.expires_at <= clock.database_now():
         raise StaleLease("The lease ran out", reason="expired")
+    lease.attempt.phase = lease.phase
     return lease
 
 
