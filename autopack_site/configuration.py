@@ -47,6 +47,12 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_MAX_WAITERS": "Long polls and streams that one web process holds; the next caller gets 204 and "
         "Retry-After.",
         "AUTOPACK_STREAM_LIMIT_S": "How long one stream of events or of a gate's log lasts; then the client resumes.",
+        "AUTOPACK_TOKEN_REQUESTS_PER_MINUTE": "Requests of one token: a bucket that refills evenly. 0 is no limit.",
+        "AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE": "The same for one address (of IPv6, one /64). 0 is no limit.",
+        "AUTOPACK_FAILED_TOKENS_PER_MINUTE": "Refused tokens of one address; further ones get 429. 0 is no limit.",
+        "AUTOPACK_TRUSTED_PROXIES": "Proxies in front that write X-Forwarded-For; 0: the connection's own address.",
+        "AUTOPACK_IDEMPOTENCY_WAIT_S": "How long a repeat waits for the first request with its `Idempotency-Key`.",
+        "AUTOPACK_IDEMPOTENCY_OWNER_S": "After so long without an answer that first request counts as dead.",
         "AUTOPACK_APPLY_LIMIT_S": "How long `builder_result` waits for the candidate before it answers without.",
     },
     "The engine's clocks": {

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_celery_beat",
     "autopack_site",
     "strategy",
@@ -59,9 +60,9 @@ INSTALLED_APPS = [
     "integration",
 ]
 MIDDLEWARE = [
+    "autopack_site.kernel.correlation.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "autopack_site.kernel.correlation.CorrelationMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -131,6 +132,15 @@ MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, m
 # Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
 MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
 STREAM_LIMIT_S = env_float("AUTOPACK_STREAM_LIMIT_S", default=300.0, minimum=1.0)
+# An Idempotency-Key: how long a repeat waits for the first request, and how long that one may take at most
+# before its process counts as dead. Above the longest wait of a claim and APPLY_LIMIT_S together.
+IDEMPOTENCY_WAIT_S = env_float("AUTOPACK_IDEMPOTENCY_WAIT_S", default=10.0, minimum=0.0)
+IDEMPOTENCY_OWNER_S = env_float("AUTOPACK_IDEMPOTENCY_OWNER_S", default=120.0, minimum=0.1)
+# Buckets of a minute's worth; 0 is no limit. Fifty agents at two requests a second are 6,000 a minute together.
+TOKEN_REQUESTS_PER_MINUTE = env_int("AUTOPACK_TOKEN_REQUESTS_PER_MINUTE", default=6000, minimum=0)
+ADDRESS_REQUESTS_PER_MINUTE = env_int("AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE", default=30_000, minimum=0)
+FAILED_TOKENS_PER_MINUTE = env_int("AUTOPACK_FAILED_TOKENS_PER_MINUTE", default=60, minimum=0)
+TRUSTED_PROXIES = env_int("AUTOPACK_TRUSTED_PROXIES", default=0, minimum=0)
 # Uids are the machine's, so under root their locks are too: two Autopacks never give out the same one.
 UID_LOCK_DIR = env_path(
     "AUTOPACK_UID_LOCK_DIR", default=Path("/run/autopack") if os.geteuid() == 0 else STATE_DIR
@@ -215,6 +225,9 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "autopack_site.kernel.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "runs.api.negotiation.OneForm",
+    "URL_FORMAT_OVERRIDE": None,
+    "DEFAULT_METADATA_CLASS": None,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
 SPECTACULAR_SETTINGS = {
@@ -223,6 +236,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "runs.api.openapi.complete",
+    ],
     "ENUM_NAME_OVERRIDES": {"SeverityEnum": ["minor", "major"]},
 }
 

@@ -20,7 +20,7 @@ from runs.lifecycle import (
 )
 
 if TYPE_CHECKING:  # the base classes name them as text
-    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run, TokenEntry, Transition  # noqa: F401
+    from runs.models import ApiToken, Attempt, KeptAnswer, Lease, Outbox, Phase, Run, TokenEntry, Transition  # noqa: F401
 
 APPLY_EVENTS = ["applied", "attempt_refused"]
 SPENDING = ["settle", "adjust"]
@@ -163,3 +163,11 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def valid(self, now: datetime) -> ApiTokenQuerySet:
         """Tokens neither revoked nor expired."""
         return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class KeptAnswerQuerySet(models.QuerySet["KeptAnswer"]):
+    """Answers kept for repeats."""
+
+    def over(self, now: datetime) -> KeptAnswerQuerySet:
+        """Those whose time was over by now (the database's time)."""
+        return self.filter(kept_until__lte=now)

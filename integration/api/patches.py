@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from integration.api.ranges import answer, asked, span_of
 from integration.redaction import redact_bytes
 from runs.api.schema import answers
-from runs.api.streams import AnyAccept
 from runs.api.views import ANY_ROLE, AgentView
 from runs.errors import AttemptNotFound
 from runs.models import Attempt
@@ -23,7 +22,6 @@ class AttemptView(AgentView):
     """A view of one attempt at a phase, which answers text of its own type."""
 
     allowed_roles = ANY_ROLE
-    content_negotiation_class = AnyAccept
 
     def require_attempt(self, run_id: str, phase_id: str, attempt_id: str, *fields: str) -> Attempt:
         """Return the attempt with these columns; raise PhaseNotFound or AttemptNotFound."""

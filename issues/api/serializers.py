@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from issues.evidence import MAX_COMPLEXITY_CHARS, MAX_KEY_CHARS, MAX_TOKEN_CHARS
@@ -113,13 +114,20 @@ class BacklogEntryOut(serializers.Serializer[Any]):
     status = serializers.ChoiceField(["open", "needs_cleanup", "resolved", "reopened"])
 
 
+@extend_schema_field(
+    {"oneOf": [{"$ref": "#/components/schemas/BacklogEntryOut"}, {"type": "object", "maxProperties": 0}]}
+)
+class _EntryOrNone(serializers.JSONField):
+    """An entry of the backlog, or an empty object."""
+
+
 class RecordedOut(serializers.Serializer[Any]):
     """What a report touched; the backlog's entry is empty for an expected failure that it doesn't know."""
 
     message = serializers.CharField()
     phase_file = PhaseFileOut()
     run_index_entry = IndexEntryOut()
-    project_backlog_entry = BacklogEntryOut()
+    project_backlog_entry = _EntryOrNone()
 
 
 class RunIndexOut(serializers.Serializer[Any]):

@@ -15,9 +15,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from autopack_site.kernel.errors import Invalid, problem
-from runs.api.schema import answers
+from runs.api import examples
+from runs.api.schema import answers, shown
 from runs.api.serializers.runs import EventListIn, EventListOut, EventOut
-from runs.api.streams import AnyAccept, stream
+from runs.api.streams import stream
 from runs.api.views import ANY_ROLE, AgentView
 from runs.models import Run, Transition
 
@@ -37,7 +38,6 @@ _OVER = OpenApiResponse(
 
 class _EventView(AgentView):
     allowed_roles = ANY_ROLE
-    content_negotiation_class = AnyAccept
 
     def streamed(self, request: Request, run_id: str) -> HttpResponseBase:
         """Return the stream of the events after `Last-Event-ID`, or after `after`."""
@@ -56,7 +56,10 @@ class EventsView(_EventView):
     """`/runs/{run_id}/events`."""
 
     @extend_schema(
-        parameters=[EventListIn], responses=answers({200: EventListOut}, 404), operation_id="list_events"
+        parameters=[EventListIn],
+        responses=answers({200: EventListOut}, 404),
+        operation_id="list_events",
+        examples=shown(answered=examples.EVENTS),
     )
     def get(self, request: Request, run_id: str) -> HttpResponseBase:
         """List a run's transitions and observations, oldest first; `Accept: text/event-stream` streams them."""

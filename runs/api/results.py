@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
 from runs import outbox, rows, services, waiting
-from runs.api.schema import answers
+from runs.api import examples
+from runs.api.schema import answers, shown
 from runs.api.serializers.common import usage_of
 from runs.api.serializers.results import (
     AuditorRequestIn,
@@ -76,8 +77,16 @@ class BuilderResultView(_ResultView):
 
     @extend_schema(
         request=BuilderResultIn,
-        responses=answers({200: BuilderResultOut}, 404, 409, 413),
+        responses=answers({200: BuilderResultOut}, 404, 409),
         operation_id="builder_result",
+        examples=shown(
+            sent=examples.BUILDER_RESULT,
+            answered={
+                "message": "Builder result processed for phase discount",
+                "commit_sha": examples.COMMIT,
+                "phase_state": "GATE",
+            },
+        ),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Take a builder's result, judge its patch and build the candidate while the caller waits."""
@@ -122,6 +131,14 @@ class AuditorRequestView(AgentView):
         request=AuditorRequestIn,
         responses=answers({200: AuditorRequestOut}, 404),
         operation_id="auditor_request",
+        examples=shown(
+            sent={"review_focus": "money", "auditor_profile": "general_review"},
+            answered={
+                "message": "Auditor review requested for phase discount",
+                "review_focus": "money",
+                "auditor_profile": "general_review",
+            },
+        ),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Ask that an Auditor approve the phase's patch before it may land."""
@@ -153,8 +170,19 @@ class AuditorResultView(_ResultView):
 
     @extend_schema(
         request=AuditorResultIn,
-        responses=answers({200: AuditorResultOut}, 404, 409, 413),
+        responses=answers({200: AuditorResultOut}, 404, 409),
         operation_id="auditor_result",
+        examples=shown(
+            sent=examples.AUDITOR_RESULT,
+            answered={
+                "message": "Auditor result processed for phase discount",
+                "recommendation": "revise",
+                "patches_applied": 0,
+                "commit_shas": [],
+                "phase_state": "EXECUTING",
+                "refusals": [],
+            },
+        ),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Take an Auditor's verdict, and try its patch as a candidate where it suggests one."""

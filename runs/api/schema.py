@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from runs.api.serializers.common import ProblemOut
 
@@ -43,4 +43,14 @@ def answers(ok: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     found: dict[Any, Any] = dict(ok)
     for status in sorted({401, 403, 422, *problems}):
         found[status, "application/problem+json"] = OpenApiResponse(ProblemOut, _WORDS[status])
+    return found
+
+
+def shown(*, sent: Any = None, answered: Any = None, status: int = 200) -> list[OpenApiExample]:
+    """Return a route's `examples`, for `extend_schema`: the body that is sent, and the answer with its status."""
+    found = []
+    if sent is not None:
+        found.append(OpenApiExample("sent", sent, request_only=True))
+    if answered is not None:
+        found.append(OpenApiExample("answered", answered, response_only=True, status_codes=[status]))
     return found

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 
 from django.http import HttpResponseBase, StreamingHttpResponse
-from rest_framework.renderers import BaseRenderer
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from runs.api.parsers import JSONUnlessSaid
 from runs.waiting import WaitersFull, waiters
 
 RETRY_AFTER_S = "2"
@@ -20,17 +17,6 @@ AS_TEXT = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-
-
-class AnyAccept(JSONUnlessSaid):
-    """Whatever the caller says it accepts: these routes have a type of their own, and problems are JSON."""
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        """Return the only renderer, which problem documents go through."""
-        renderer = next(iter(renderers))
-        return renderer, str(renderer.media_type)
 
 
 class _Held:

@@ -13,6 +13,7 @@ urlpatterns = [
     path("health", system.HealthView.as_view()),
     path("ready", system.ReadyView.as_view()),
     path("openapi.json", system.OpenApiView.as_view()),
+    path("docs", system.DocsView.as_view()),
     path("claim", claims.ClaimAnyView.as_view()),
     path("leases/<str:lease_id>/heartbeat", claims.HeartbeatView.as_view()),
     path("leases/<str:lease_id>/release", claims.ReleaseView.as_view()),

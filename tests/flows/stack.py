@@ -79,14 +79,19 @@ class Stack:
         return process
 
     def worker(
-        self, *, queues: str = ALL_QUEUES, concurrency: int = 2, extra: dict[str, str] | None = None
+        self,
+        *,
+        queues: str = ALL_QUEUES,
+        concurrency: int = 2,
+        log_level: str = "WARNING",
+        extra: dict[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a Celery worker as production does, on some queues."""
         name = f"w{self.count + 1}"
         return self.start(
             "celery", "--quiet", "--app", "autopack_site", "worker", "--queues", queues, "--hostname", f"{name}@%h",
             "--pool", "prefork", "--concurrency", str(concurrency), "--without-gossip", "--without-mingle",
-            "--loglevel", "WARNING", label=f"worker-{name}", extra=extra,
+            "--loglevel", log_level, label=f"worker-{name}", extra=extra,
         )  # fmt: skip
 
     def beat(self) -> subprocess.Popen[bytes]:
