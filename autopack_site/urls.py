@@ -8,6 +8,7 @@ from django.urls import include, path
 from integration.api.prometheus import PrometheusView
 
 urlpatterns = [
+    path("admin/", include("integration.console.urls")),
     path("admin/", admin.site.urls),
     path("", include("runs.api.urls")),
     path("", include("issues.api.urls")),

@@ -23,6 +23,10 @@ MAX_BLOCK_CHARS = 20_000
 
 _UNUSUAL = re.compile(r"[^\x20-\x7e\n\t]")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# Letters and marks that are drawn as nothing, though no category says so.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _SIMPLE = re.compile(r"[A-Za-z0-9_.:/-]+")
 _SPACES = re.compile(r"[ \t\r\n]+")
 _BACKTICKS = re.compile(r"`+")
@@ -116,7 +120,7 @@ def _longest_run(text: str) -> int:
 
 
 def _is_unseen(char: str) -> bool:
-    return unicodedata.category(char) in _UNSEEN
+    return unicodedata.category(char) in _UNSEEN or _BLANK.match(char) is not None
 
 
 def _escape(match: re.Match[str]) -> str:
