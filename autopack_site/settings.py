@@ -51,6 +51,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "autopack_site.content_security.ContentSecurityMiddleware",
     "autopack_site.kernel.correlation.CorrelationMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -218,4 +219,32 @@ logs.configure(level=LOG_LEVEL, as_json=env_bool("AUTOPACK_LOG_JSON", default=Fa
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 # --- the admin ---------------------------------------------------------------------------------------
-UNFOLD = {"SITE_TITLE": "Autopack", "SITE_HEADER": "Autopack"}
+X_FRAME_OPTIONS = "DENY"
+LOGIN_URL = "admin:login"
+UNFOLD = {
+    "SITE_TITLE": "Autopack",
+    "SITE_HEADER": "Autopack",
+    "SITE_SYMBOL": "rocket_launch",
+    "SITE_URL": None,
+    "SIDEBAR": {"navigation": "autopack_site.navigation.navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        },
+    },
+}
+# A row's own page in the admin links to the page that a person on call wants.
+ABSOLUTE_URL_OVERRIDES = {
+    "runs.run": lambda run: f"/admin/board/runs/{run.pk}/",
+    "runs.attempt": lambda attempt: f"/admin/board/attempts/{attempt.pk}/",
+}

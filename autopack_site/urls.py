@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("admin/", include("integration.console.urls")),
     path("admin/", admin.site.urls),
     path("", include("runs.api.urls")),
     path("", include("issues.api.urls")),
