@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Upper
 
+from autopack_site.kernel.visible import visible
 from issues.aging import LIVE_STATUSES, Thresholds
 from issues.aging import Status as BacklogStatus
 from issues.evidence import MAX_KEY_CHARS
@@ -76,7 +77,7 @@ class Issue(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.phase_id}:{self.issue_key}"
+        return visible(self.issue_key)
 
 
 class TierIssue(models.Model):
@@ -129,7 +130,7 @@ class RunIndexEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.run_id}:{self.issue_key}"
+        return visible(self.issue_key)
 
 
 class BacklogEntry(models.Model):
@@ -208,7 +209,7 @@ class BacklogEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.project_id}:{self.issue_key}"
+        return visible(self.issue_key)
 
     def is_aged(self, thresholds: Thresholds) -> bool:
         """Tell whether a report of it counts as major for its age; one that is accepted doesn't."""

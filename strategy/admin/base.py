@@ -16,8 +16,10 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from autopack_site.kernel.visible import visible
+from strategy.models import Project
 
 COUNTED = 10_000
+MAX_PROJECTS = 200
 LIST_CHARS = 120
 
 
@@ -42,6 +44,26 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable
             return len(rows)
         found = rows.order_by()[: COUNTED + 1].count()
         return AtLeast(COUNTED) if found > COUNTED else found
+
+
+class ProjectFilter(admin.SimpleListFilter):
+    """Rows of one project. Django's own filter would read every project's whole configuration."""
+
+    title = "project"
+    parameter_name = "project__id__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the projects, or the first of very many."""
+        rows = Project.objects.order_by("project_id").values_list("pk", "project_id")
+        return [(str(pk), name) for pk, name in rows[:MAX_PROJECTS]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the chosen project's rows."""
+        wanted = self.value() or ""
+        if not wanted:
+            return queryset
+        is_key = wanted.isascii() and wanted.isdigit() and len(wanted) < 18
+        return queryset.filter(project=int(wanted)) if is_key else queryset.none()
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -69,14 +91,14 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
-def foreign(field: str, label: str = "", *, limit: int | None = None) -> Callable[[Model], str]:
+def foreign(field: str, label: str = "", *, limit: int | None = None) -> Callable[[Any, Model], str]:
     """Return a column of what agents wrote in a field: as text, each character that can't be seen as an escape.
 
     `limit` characters are shown, all of them for None. Values that are no text are shown as JSON.
     """
 
     @admin.display(description=label or field.rsplit("__", 1)[-1].replace("_", " "), empty_value="-")
-    def column(row: Model) -> str:
+    def column(_admin: Any, row: Model) -> str:
         value: Any = row
         for name in field.split("__"):
             value = getattr(value, name, None)

@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from autopack_site.kernel.ids import ID_RULE
 from strategy import services
-from strategy.admin.base import ReadOnlyAdmin, block
+from strategy.admin.base import ProjectFilter, ReadOnlyAdmin, block
 from strategy.admin.decisions import DecidingAdmin, Decision, audit_line
 from strategy.admin.text_views import TextChange, change_text
 from strategy.admin.texts import SourceField, TextForm, differences_table, pretty
@@ -213,7 +213,7 @@ class ProjectRevisionAdmin(ReadOnlyAdmin):
 
     list_display = ["project", "number", "created_by", "created_at", "why"]
     list_select_related = ["project"]
-    list_filter = ["project"]
+    list_filter = [ProjectFilter]
     ordering = ["-id"]
     fields = ["project", "number", "created_by", "created_at", "why", "config_hash", "text", "changes"]
     readonly_fields = ["text", "changes"]

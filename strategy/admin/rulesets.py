@@ -13,7 +13,7 @@ from django.urls import reverse
 from unfold.decorators import action
 
 from strategy import services
-from strategy.admin.base import ReadOnlyAdmin, block
+from strategy.admin.base import ProjectFilter, ReadOnlyAdmin, block
 from strategy.admin.decisions import audit_line
 from strategy.admin.text_views import TextChange, change_text
 from strategy.admin.texts import differences_table, pretty, shown
@@ -39,7 +39,7 @@ class RulesetAdmin(ReadOnlyAdmin):
 
     list_display = ["project", "version", "is_in_force", "sha256", "created_by", "created_at"]
     list_select_related = ["project"]
-    list_filter = ["project"]
+    list_filter = [ProjectFilter]
     search_fields = ["project__project_id", "=sha256"]
     fields = ["project", "version", "is_in_force", "sha256", "created_by", "created_at", "changes", "text"]
     readonly_fields = ["is_in_force", "changes", "text"]
@@ -144,7 +144,7 @@ class StrategyAdmin(ReadOnlyAdmin):
 
     list_display = ["run_id", "project", "ruleset", "sha256", "created_at"]
     list_select_related = ["project", "ruleset"]
-    list_filter = ["project"]
+    list_filter = [ProjectFilter]
     search_fields = ["run_id", "=sha256"]
     ordering = ["-id"]
     fields = ["run_id", "project", "ruleset", "sha256", "created_at", "text"]
