@@ -73,6 +73,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             _table("Token ledger", "receipt_long", "runs", "tokenentry"),
             _table("Schedule", "schedule", "django_celery_beat", "periodictask"),
+            _table("Audit trail", "policy", "admin", "logentry"),
         ),
     ),
 )
