@@ -226,6 +226,7 @@ UNFOLD = {
     "SITE_HEADER": "Autopack",
     "SITE_SYMBOL": "rocket_launch",
     "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/console/icon.svg"}],
     "SIDEBAR": {"navigation": "autopack_site.navigation.navigation"},
     "COLORS": {
         "primary": {

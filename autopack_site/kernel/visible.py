@@ -7,6 +7,10 @@ import unicodedata
 
 UNUSUAL = re.compile(r"[^\x20-\x7e\n\t]")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# Letters and marks that are drawn as nothing, though no category says so.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def visible(text: str) -> str:
@@ -16,7 +20,7 @@ def visible(text: str) -> str:
 
 def is_unseen(char: str) -> bool:
     """Tell whether a terminal, or a reader's eye, would obey the character instead of showing it."""
-    return unicodedata.category(char) in _UNSEEN
+    return unicodedata.category(char) in _UNSEEN or _BLANK.match(char) is not None
 
 
 def _escape(match: re.Match[str]) -> str:

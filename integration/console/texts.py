@@ -18,9 +18,10 @@ _RENDITION = re.compile(r"\x1b\[[0-9;:]{0,64}m")
 _UNUSUAL = re.compile(r"[^\x20-\x7e\n\t]+")
 
 
-def shown(text: object) -> SafeString:
-    """Return text as HTML; each character that can't be seen is an escape in a mark of its own."""
-    return marked("" if text is None else redact(str(text)))
+def shown(text: object, limit: int | None = None) -> SafeString:
+    """Return text as HTML, cut after `limit` characters; what can't be seen is an escape in a mark of its own."""
+    whole = "" if text is None else redact(str(text))
+    return marked(whole if limit is None or len(whole) <= limit else whole[:limit] + "…")
 
 
 def marked(text: str) -> SafeString:

@@ -26,9 +26,9 @@ _TONES = {
 
 
 @register.filter
-def shown(value: object) -> SafeString:
-    """Show foreign text: see `integration.console.texts`."""
-    return texts.shown(value)
+def shown(value: object, limit: int | None = None) -> SafeString:
+    """Show foreign text, cut after `limit` characters: see `integration.console.texts`."""
+    return texts.shown(value, limit)
 
 
 @register.inclusion_tag("console/state.html")

@@ -4,6 +4,8 @@
 (() => {
   const EVERY_MS = 3000;
   const SLOW_MS = 15000;
+  const LOG_MS = 1000;
+  const LOG_CHARS = 1000000;
 
   class Live {
     constructor(region) {
@@ -103,6 +105,64 @@
   }
 
   for (const region of document.querySelectorAll("[data-live]")) new Live(region);
+
+  // A log that is still written: what follows is fetched by its place in the file and added at the end.
+  class Log {
+    constructor(box) {
+      this.box = box;
+      this.offset = Number(box.dataset.logOffset);
+      this.follow = document.querySelector("[data-log-follow]");
+      this.state = document.querySelector("[data-log-state]");
+      this.follow.addEventListener("change", () => this.plan(0));
+      document.addEventListener("visibilitychange", () => this.plan(0));
+      box.scrollTop = box.scrollHeight;
+      this.plan(LOG_MS);
+    }
+
+    plan(delay) {
+      window.clearTimeout(this.timer);
+      if (!this.hasEnded && this.follow.checked && !document.hidden) {
+        this.timer = window.setTimeout(() => this.read(), delay);
+      }
+    }
+
+    async read() {
+      let wait = LOG_MS;
+      try {
+        const answer = await fetch(`${this.box.dataset.log}?offset=${this.offset}`, {
+          credentials: "same-origin",
+          redirect: "error",
+        });
+        if (!answer.ok) throw new Error(String(answer.status));
+        const part = await answer.json();
+        this.add(part);
+        if (part.next_offset < part.size_bytes && part.html) wait = 0;
+      } catch {
+        wait = SLOW_MS;
+      }
+      this.plan(wait);
+    }
+
+    add(part) {
+      if (part.restarted) this.box.replaceChildren();
+      this.offset = part.next_offset;
+      if (part.html) {
+        const piece = document.createElement("span");
+        piece.innerHTML = part.html; // escaped by our own server, as the page's first piece was
+        this.box.append(piece);
+        while (this.box.textContent.length > LOG_CHARS && this.box.childNodes.length > 1) {
+          this.box.firstChild.remove();
+        }
+        this.box.scrollTop = this.box.scrollHeight;
+      }
+      if (part.ended) {
+        this.hasEnded = true;
+        this.state.textContent = "The gate has ended";
+      }
+    }
+  }
+
+  for (const box of document.querySelectorAll("[data-log]")) new Log(box);
 
   // Filters of a list take effect as soon as one is chosen; the button beside them does it without this script.
   for (const field of document.querySelectorAll("select[data-submits]")) {
