@@ -41,6 +41,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             _table("Leases", "lock_clock", "runs", "lease"),
             _table("Branch moves", "merge", "integration", "gitintent"),
             _table("Open work", "outbox", "runs", "outbox"),
+            Entry("Stuck work", "report", "console:stuck", "runs.view_outbox"),
         ),
     ),
     (

@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -101,7 +102,7 @@ def decide(
         done = 0
         for row in rows:
             try:
-                done += _carry_out(model_admin, request, row, decision, form.cleaned_data)
+                done += _carry_out(request, row, decision, form.cleaned_data)
             except Invalid as error:
                 add_problems(form, error)
                 break
@@ -128,13 +129,18 @@ def decide(
     return TemplateResponse(request, "strategy/admin/decision.html", context)
 
 
-def _carry_out(
-    model_admin: ModelAdmin[Any], request: HttpRequest, row: Model, decision: Decision, fields: dict[str, Any]
-) -> bool:
+def _carry_out(request: HttpRequest, row: Model, decision: Decision, fields: dict[str, Any]) -> bool:
     with transaction.atomic():
         happened = decision.act(request, row, fields)
-        model_admin.log_change(request, row, audit_line(happened, fields))
+        audit(request, row, audit_line(happened, fields))
     return True
+
+
+def audit(request: HttpRequest, row: Model, line: str) -> None:
+    """Write into the audit trail what the user did to a row."""
+    LogEntry.objects.log_actions(
+        user_id=request.user.pk, queryset=[row], action_flag=CHANGE, change_message=line, single_object=True
+    )
 
 
 def audit_line(happened: str, fields: dict[str, Any]) -> str:
