@@ -138,9 +138,10 @@ def _carry_out(request: HttpRequest, row: Model, decision: Decision, fields: dic
 
 def audit(request: HttpRequest, row: Model, line: str) -> None:
     """Write into the audit trail what the user did to a row."""
-    LogEntry.objects.log_actions(
-        user_id=request.user.pk, queryset=[row], action_flag=CHANGE, change_message=line, single_object=True
-    )
+    user = request.user
+    if user.pk is None:
+        raise PermissionDenied
+    LogEntry.objects.log_actions(user.pk, [row], CHANGE, change_message=line, single_object=True)
 
 
 def audit_line(happened: str, fields: dict[str, Any]) -> str:

@@ -132,7 +132,7 @@ class RulesetAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "strategy/admin/ruleset_differences.html", context)
 
     def _found(self, request: HttpRequest, object_id: str) -> Ruleset:
-        ruleset = self.get_object(request, object_id)
+        ruleset: Ruleset | None = self.get_object(request, object_id)
         if ruleset is None:
             raise Http404
         return ruleset

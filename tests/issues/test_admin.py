@@ -99,6 +99,7 @@ def test_an_entry_is_accepted_from_its_page_and_the_trail_says_so(operator):
     assert operator.post(page_of(entry, "accept"), body).headers["Location"] == page_of(entry)
     entry.refresh_from_db()
     assert entry.status == "accepted"
+    assert entry.accepted_until is not None
     assert entry.accepted_until.date().isoformat() == tomorrow()
     event = BacklogEvent.objects.get(event="accepted")
     assert (event.who, event.why) == ("operator", WHY)
@@ -256,7 +257,7 @@ def test_what_agents_wrote_is_shown_as_text(operator, name):
     DatabaseLedger().record(run.phases.get(phase_id="P1").pk, [seen], reporter=TRICKS)
     row = MODELS[name]._default_manager.get()
     pages = [f"/admin/issues/{name}/", f"/admin/issues/{name}/{row.pk}/change/"]
-    if name == "backlogentry":
+    if isinstance(row, BacklogEntry):
         pages += [page_of(row, "accept"), f"{LIST}ages/"]
     for path in pages:
         text = operator.get(path).content.decode()

@@ -115,9 +115,9 @@ def test_a_configuration_is_changed_from_its_own_text(project: Project, admin: C
         WHY,
     )
     assert audited() == [("ann", CHANGE, f"Configuration changed. Why: {WHY}")]
-    page = admin.get(path(project, "change/")).content.decode()
-    assert WHY in page
-    assert "# ours" in page
+    text = admin.get(path(project, "change/")).content.decode()
+    assert WHY in text
+    assert "# ours" in text
     shown = admin.get(path(newest, "change/")).content.decode()
     assert "&quot;trunk&quot;" in shown
     assert "&quot;main&quot;" in shown
@@ -237,7 +237,7 @@ def test_who_may_only_look_changes_nothing(project: Project) -> None:
 
 @pytest.mark.parametrize("name", ["project", "ruleset", "strategy", "projectrevision"])
 def test_a_list_costs_the_same_statements_for_one_row_and_for_many(admin: Client, name: str) -> None:
-    costs = []
+    costs: list[int] = []
     for _ in range(2):
         for _ in range(4 if costs else 1):
             services.update_project_config(make_run().project.project_id, config_text="", by="ann")
@@ -253,9 +253,9 @@ def test_hostile_text_in_a_configuration_is_shown_as_text(admin: Client) -> None
     project = services.add_project(
         "x", name="<b>x</b>", source="/srv/x", config_text=hostile, is_default=False, by="ann"
     )
-    page = admin.get(path(project, "change/")).content.decode()
-    assert "<script>alert" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; \\u202eevil" in page
-    assert "<b>x</b>" not in page
+    text = admin.get(path(project, "change/")).content.decode()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; \\u202eevil" in text
+    assert "<b>x</b>" not in text
     page = admin.post(path(project, "configure/"), {"text": "<i>a</i>: 1\n", "expected": 1, "why": WHY})
     assert "<i>a</i>" not in page.content.decode()

@@ -11,6 +11,7 @@ from django.db import DatabaseError, transaction
 
 from autopack_site.kernel.errors import Invalid
 from strategy import services
+from strategy.config import load_config
 from strategy.errors import ConfigMoved, NothingChanged, ProjectNotFound, RulesetMoved
 from strategy.models import Project, ProjectRevision
 from tests.factories import make_project
@@ -78,7 +79,7 @@ def test_an_upgrade_gives_projects_their_present_configuration_as_revision_1() -
     importlib.import_module("strategy.migrations.0005_first_revisions").fill(apps, None)
     [row] = ProjectRevision.objects.filter(project=old)
     assert (row.number, row.config, row.created_by) == (1, {"default_branch": "trunk"}, "upgrade")
-    assert services.load_config(row.config_text).default_branch == "trunk"
+    assert load_config(row.config_text).default_branch == "trunk"
 
 
 def test_a_text_becomes_the_next_ruleset(project: Project) -> None:

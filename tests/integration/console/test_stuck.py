@@ -1,4 +1,4 @@
-"""Stuck work: what the page finds, what a person may do about it, and that every act is confirmed and written down."""
+"""Stuck work: what the page finds, and what a person may do about it, confirmed and written down."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from integration import retries
 from integration.models import GateRun, GitIntent
 from runs import outbox
 from runs import retries as run_retries
+from runs.errors import RunEnded, RunNotFound
 from runs.models import Attempt, Lease, Outbox, Phase, Run
 from tests.integration.artefacts import builders
 
@@ -220,9 +221,9 @@ def test_work_that_was_put_off_is_so_no_longer() -> None:
 
 def test_a_run_that_has_ended_or_never_was_is_not_woken() -> None:
     run = builders.make_run(state="DONE_SUCCESS", completed_at=clock.now())
-    with pytest.raises(run_retries.RunEnded):
+    with pytest.raises(RunEnded):
         run_retries.wake_run(run.pk)
-    with pytest.raises(run_retries.RunNotFound):
+    with pytest.raises(RunNotFound):
         run_retries.wake_run("ghost")
 
 
@@ -240,6 +241,13 @@ def test_a_gate_is_taken_from_a_worker_that_vanished_and_not_from_one_at_work() 
     GateRun.objects.update(state="RUNNING", lease_expires_at=clock.database_now() + HOUR)
     with pytest.raises(retries.GateAtWork):
         retries.retry_gate(gate.pk)
+
+
+def test_a_gate_past_its_deadline_ends_without_a_verdict_about_the_code() -> None:
+    gate = stuck_gate(deadline_at=an_hour_ago())
+    assert retries.retry_gate(gate.pk) == "Ended past its deadline"
+    gate.refresh_from_db()
+    assert (gate.state, gate.verdict) == ("DONE", "infra_failed")
 
 
 def test_an_unknown_gate_or_move_is_not_found() -> None:
