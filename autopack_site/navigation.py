@@ -28,6 +28,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Runs",
         (
             Entry("Board", "dashboard", "console:board", "runs.view_run"),
+            Entry("Trends", "monitoring", "console:trends", "runs.view_run"),
             _table("All runs", "rocket_launch", "runs", "run"),
             _table("Events", "history", "runs", "transition"),
         ),

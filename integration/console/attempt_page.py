@@ -13,9 +13,16 @@ from django.db.models.functions import Length, Substr
 from autopack_site.kernel.errors import NotFound
 from integration.console.side_by_side import SHOWN_BYTES, ShownPatch, show
 from integration.models import GateRun
+from runs.lifecycle import AttemptState
 from runs.models import Attempt, Lease, TokenEntry
 
 SHOWN_JSON_CHARS = 20_000
+_ENDED = frozenset(
+    {
+        AttemptState.MERGED, AttemptState.RED, AttemptState.REFUSED, AttemptState.FAILED, AttemptState.LOST,
+        AttemptState.DECIDED, AttemptState.DROPPED,
+    }
+)  # fmt: skip
 
 
 class AttemptNotFound(NotFound):
@@ -40,7 +47,7 @@ class AttemptPage:
     @property
     def is_ended(self) -> bool:
         """Tell whether neither the attempt nor a gate of it can change any more."""
-        return self.attempt.ended_at is not None and all(gate.verdict or gate.ended_at for gate in self.gates)
+        return self.attempt.state in _ENDED and all(gate.ended_at for gate in self.gates)
 
     @property
     def summary(self) -> str:

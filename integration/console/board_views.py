@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from integration.console import board as boards
+from integration.console import trends as all_trends
 from integration.console.access import VIEW_RUNS, fragment, operators_only, page
 from strategy.models import Project
 
@@ -28,8 +29,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @operators_only(VIEW_RUNS)
 def board(request: HttpRequest) -> HttpResponse:
     """Show the board."""
-    projects = Project.objects.order_by("project_id").values_list("project_id", flat=True)
-    return page(request, "console/board.html", title="Run board", projects=projects, **_shown(request))
+    return page(request, "console/board.html", title="Run board", projects=_projects(), **_shown(request))
 
 
 @require_safe
@@ -37,6 +37,24 @@ def board(request: HttpRequest) -> HttpResponse:
 def board_rows(request: HttpRequest) -> HttpResponse:
     """Show what the board fetches again."""
     return fragment(request, "console/board_rows.html", **_shown(request))
+
+
+@require_safe
+@operators_only(VIEW_RUNS)
+def trends(request: HttpRequest) -> HttpResponse:
+    """Show tokens, gates and issues over days."""
+    return page(
+        request,
+        "console/trends.html",
+        title="Trends",
+        projects=_projects(),
+        spans=all_trends.SPANS,
+        trends=all_trends.load(request.GET.dict()),
+    )
+
+
+def _projects() -> list[str]:
+    return list(Project.objects.order_by("project_id").values_list("project_id", flat=True))
 
 
 def _shown(request: HttpRequest) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pygments.token import Comment, Keyword, Name, Number, String
 from integration.console.texts import marked
 
 MAX_LINE_CHARS = 400
-MAX_BLOCK_CHARS = 12_000
+MAX_BLOCK_CHARS = 8_000
 MAX_MARKED_CHARS = 300
 MIN_LIKENESS = 0.4
 

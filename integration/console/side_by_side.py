@@ -15,6 +15,7 @@ from integration.redaction import redact
 SHOWN_BYTES = 200_000
 SHOWN_ROWS = 3_000
 MARKED_ROWS = 400  # comparing two lines costs the square of their length
+COLOURED_CHARS = 40_000
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,14 @@ def show(head: bytes, size_bytes: int) -> ShownPatch:
 class _Budget:
     rows: int = SHOWN_ROWS
     marked: int = MARKED_ROWS
+    coloured: int = COLOURED_CHARS
 
 
 def _hunk(hunk: Hunk, name: str, budget: _Budget) -> ShownHunk:
     pairs = hunk.pairs[: budget.rows]
     budget.rows -= len(pairs)
-    old = _styled([pair.old for pair in pairs], name)
-    new = _styled([pair.new for pair in pairs], name)
+    old = _styled([pair.old for pair in pairs], name, budget)
+    new = _styled([pair.new for pair in pairs], name, budget)
     shown = ShownHunk(hunk.header)
     for index, pair in enumerate(pairs):
         spans: tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]] = ((), ())
@@ -109,8 +111,9 @@ def _hunk(hunk: Hunk, name: str, budget: _Budget) -> ShownHunk:
     return shown
 
 
-def _styled(side: Sequence[Line], name: str) -> list[list[Piece]]:
+def _styled(side: Sequence[Line], name: str, budget: _Budget) -> list[list[Piece]]:
     """Style one side's lines together, as they follow each other in the file."""
     there = [line.text for line in side if line.kind != "none"]
-    styled = iter(highlight.lines(there, name))
+    budget.coloured -= sum(map(len, there))
+    styled = iter(highlight.lines(there, name if budget.coloured >= 0 else ""))
     return [next(styled) if line.kind != "none" else [] for line in side]

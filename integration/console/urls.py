@@ -11,6 +11,7 @@ urlpatterns = [
     path("", board_views.home, name="home"),
     path("board/", board_views.board, name="board"),
     path("board/rows/", board_views.board_rows, name="board-rows"),
+    path("board/trends/", board_views.trends, name="trends"),
     path("board/runs/<str:run_id>/", run_views.run, name="run"),
     path("board/runs/<str:run_id>/live/", run_views.run_live, name="run-live"),
     path("board/runs/<str:run_id>/events/", run_views.run_events, name="run-events"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -29,6 +30,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-device-scale-factor=1",
     "--window-size=1440,1000", "--hide-scrollbars", "--no-default-browser-check", "--disable-default-apps",
 )  # fmt: skip
+MAX_PICTURE_HEIGHT = 2200
 NAME, PASSWORD = "operator", "correct-horse-battery"
 
 
@@ -147,7 +149,22 @@ class Browser:
         for theme in ("dark", "light"):
             self.theme(theme)
             self.until(lambda: self.driver.execute_script("return document.fonts.status") == "loaded")
-            self.driver.save_screenshot(str(SHOTS / f"{name}-{theme}.png"))
+            self._picture(SHOTS / f"{name}-{theme}.png")
+
+    def _picture(self, path: Path) -> None:
+        """Write the whole page as one picture, cut where it becomes too long to look at."""
+        size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(size["height"], MAX_PICTURE_HEIGHT),
+            "scale": 1,
+        }
+        taken = self.driver.execute_cdp_cmd(
+            "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
+        )
+        path.write_bytes(base64.b64decode(taken["data"]))
 
     def look_back(self) -> None:
         """Read what the browser has noted since the last time."""

@@ -1,0 +1,67 @@
+"""Attempts, leases and open work: who does what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from runs.admin.base import HistoryAdmin
+from runs.models import Attempt, Lease, Outbox
+
+SHOWN_PATCH_BYTES = 100_000
+
+
+@admin.register(Attempt)
+class AttemptAdmin(HistoryAdmin):
+    """Builds and audits; the patch is shown on the row's own page, its beginning only."""
+
+    deferred = ("patch", "brief_notes", "notes", "report", "usage", "failure_reason")
+    list_display = [
+        "id", "run", "phase", "kind", "number", "state", "agent", "verdict", "failure_code", "tokens_used",
+        "usage_source", "created_at",
+    ]  # fmt: skip
+    list_select_related = ["run", "phase__run"]
+    list_filter = ["kind", "state", "verdict", "usage_source"]
+    search_fields = ["id", "run__run_id", "agent", "candidate_sha", "patch_hash"]
+    raw_id_fields = ["run", "phase", "target"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Return every field, the patch as text."""
+        names = super().get_readonly_fields(request, obj)
+        return [*(name for name in names if name != "patch"), "patch_text"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Return what the page shows."""
+        return self.get_readonly_fields(request, obj)
+
+    @admin.display(description="patch")
+    def patch_text(self, attempt: Attempt) -> str:
+        """Return the beginning of the patch; bytes that are no text are replaced."""
+        patch = bytes(attempt.patch)
+        text = patch[:SHOWN_PATCH_BYTES].decode("utf-8", "replace")
+        rest = len(patch) - SHOWN_PATCH_BYTES
+        return text if rest <= 0 else f"{text}\n... {rest} bytes more"
+
+
+@admin.register(Lease)
+class LeaseAdmin(HistoryAdmin):
+    """Who holds what, and until when."""
+
+    list_display = [
+        "id", "run", "phase", "owner", "fence", "acquired_at", "expires_at", "released_at", "release_reason",
+    ]  # fmt: skip
+    list_select_related = ["run", "phase__run"]
+    list_filter = ["release_reason"]
+    search_fields = ["id", "run__run_id", "owner"]
+    raw_id_fields = ["run", "phase", "attempt"]
+
+
+@admin.register(Outbox)
+class OutboxAdmin(HistoryAdmin):
+    """Work that is still to be done."""
+
+    list_display = ["topic", "key", "due_at", "sent_at", "sends", "correlation_id"]
+    list_filter = ["topic"]
+    search_fields = ["key", "correlation_id"]
