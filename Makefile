@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports checks pytest torture bench up clean
+.PHONY: help setup demo test lint types imports checks pytest torture screenshots bench up clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,10 +41,13 @@ checks:
 	$(PY) manage.py check
 
 pytest:
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
 
 torture: setup ## the long fault campaign
 	AUTOPACK_RECORD_FAULTS=yes $(PRIVATE_SERVICES) $(PY) -m pytest -m 'torture or faults' $(PYTEST_ARGS)
+
+screenshots: setup ## draw the pictures of the admin anew (needs Chromium)
+	AUTOPACK_REQUIRE_BROWSER=1 AUTOPACK_SCREENSHOTS=yes $(PRIVATE_SERVICES) $(PY) -m pytest -m browser $(PYTEST_ARGS)
 
 bench: setup ## the benchmarks, against their floors
 	$(PRIVATE_SERVICES) $(PY) -m benchmarks

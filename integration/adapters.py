@@ -7,16 +7,18 @@ from typing import Any
 from django.conf import settings
 
 from autopack_site.kernel import clock
-from integration import apply, crash, gate
+from integration import apply, crash, gate, merge
 from integration.git_errors import BranchTaken, RefMoved, UnknownRevision
 from integration.logs import tail
 from integration.mirror import Mirror
 from integration.models import GateRun
 from integration.refs import branch_ref
 from integration.repository import log_path, mirror_of
+from runs import rows
 from runs.agents import config_of
 from runs.models import Attempt, Run
 from runs.ports import Base
+from strategy.models import Strategy
 
 TAIL_BYTES = 8_000
 
@@ -48,6 +50,10 @@ class GitWorkspace:
     def build_candidate(self, attempt_id: str) -> None:
         """See `apply.build`."""
         apply.build(attempt_id)
+
+    def merge(self, attempt_id: str) -> None:
+        """See `merge.merge`."""
+        merge.merge(attempt_id)
 
     def branch_status(self, run_id: str) -> dict[str, Any]:
         """Return integration_status of API.md."""
@@ -105,7 +111,9 @@ class CeleryGates:
 
     def is_green(self, attempt_id: str) -> bool:
         """Tell whether evidence bound to exactly this candidate lets it pass."""
-        attempt = Attempt.objects.select_related("phase", "run__strategy").get(pk=attempt_id)
+        attempt = rows.attempt_by_id.first(attempt_id)
+        if attempt is None:
+            return False
         return GateRun.objects.filter(
             attempt=attempt,
             state=GateRun.State.DONE,
@@ -113,7 +121,7 @@ class CeleryGates:
             candidate_sha=attempt.candidate_sha,
             patch_hash=attempt.patch_hash,
             base_commit=attempt.base_commit,
-            strategy_sha256=attempt.run.strategy.sha256,
+            strategy_sha256=Strategy.objects.values_list("sha256").filter(pk=attempt.run.strategy_id)[:1],
             profile=attempt.phase.limits["ci_profile"],
         ).exists()
 

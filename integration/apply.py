@@ -15,7 +15,7 @@ from integration.judge import DEFAULT_PROTECTED, PatchRules
 from integration.objects import Identity
 from integration.patch_errors import PatchRefused
 from integration.repository import mirror_of
-from runs import services
+from runs import rows, services
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run
 
@@ -27,11 +27,7 @@ def build(attempt_id: str) -> None:
 
     The commit is a pure function of patch, base and attempt, so that two builders make the same one.
     """
-    attempt = (
-        Attempt.objects.select_related("phase__tier", "run__project", "run__strategy")
-        .filter(pk=attempt_id)
-        .first()
-    )
+    attempt = rows.attempt_to_build.first(attempt_id)
     if attempt is None:
         return
     if attempt.state != AttemptState.SUBMITTED:

@@ -14,13 +14,14 @@ from django.conf import settings
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError
+from autopack_site.kernel.prepared import Prepared
 from integration import crash
 from integration.git_errors import RefMoved
 from integration.mirror import Mirror
 from integration.models import GitIntent
 from integration.refs import branch_ref, tag_ref
 from integration.repository import mirror_of
-from runs import outbox, services
+from runs import outbox, rows, services
 from runs.agents import config_of
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Run
@@ -28,14 +29,15 @@ from runs.supervisor import locked_run
 
 log = structlog.get_logger(__name__)
 PUSH_TRIES = 6
+_intent = Prepared[GitIntent](lambda intent_id: GitIntent.objects.filter(pk=intent_id))
 
 
 def merge(attempt_id: str) -> None:
     """Move the branch to a green candidate, if it may move now. Safe to repeat and to race."""
-    run_id = Attempt.objects.filter(pk=attempt_id).values_list("run_id", flat=True).first()
-    if run_id is None:
+    attempt = rows.attempt_by_id.first(attempt_id)
+    if attempt is None:
         return
-    intent = _plan(str(run_id), attempt_id)
+    intent = _plan(attempt.run_id, attempt_id)
     if intent is None:
         crash.line("merge-put-off")
         return
@@ -70,7 +72,9 @@ def carry_out(intent: GitIntent) -> None:
     `intent.due_at`, as the caller knows it, is its fence: whoever takes the move over changes it, and only
     the last to do so may give the move up.
     """
-    run = Run.objects.select_related("project").get(pk=intent.run_id)
+    run = rows.run_with_project.first(intent.run_id)
+    if run is None:
+        return  # gone, and its intents with it
     mirror = mirror_of(run.project)
     if config_of(run).protects_branch(intent.ref):
         _give_up(intent, f"{intent.ref} is protected")
@@ -99,7 +103,8 @@ def carry_out(intent: GitIntent) -> None:
 
 def _is_open(intent: GitIntent) -> bool:
     """Tell whether the move is still to be made: a worker that was away for long may find it decided."""
-    return GitIntent.objects.open().filter(pk=intent.pk).exists()
+    now = _intent.first(intent.pk)
+    return now is not None and now.state == GitIntent.State.PLANNED
 
 
 def _pushed(intent: GitIntent) -> list[tuple[str, str]]:

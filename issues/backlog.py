@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.prepared import PreparedInsert
 from autopack_site.kernel.problem import correlation_id
 from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
 from issues.coverage import Coverage
@@ -24,7 +25,6 @@ from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, paths_in
 from issues.models import BacklogAging, BacklogEntry, BacklogEvent, RunIndexEntry
 from issues.rules import rules_of
 from issues.severity import MAJOR, worst
-from issues.upsert import upsert
 from runs.lifecycle import PhaseState, RunState
 from runs.models import Phase, Run, Tier
 from runs.ports import IssueReport
@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 BACKLOG_LOCKS = 7_301_002  # the class of advisory locks; the second key is the project
 SYSTEM = "autopack"
 _KEY_SPACE = 2**31
+_put_entries = PreparedInsert(BacklogEntry, unique=["project", "issue_key"])
+_put_events = PreparedInsert(BacklogEvent)
 
 
 def lock_backlog(project_pk: int) -> None:
@@ -103,7 +105,7 @@ def remember(
         if phase.scope not in entry.scopes:
             entry.scopes = [*entry.scopes, phase.scope][-MAX_PATHS:]
     touched = sorted({report.issue_key for report in reports})
-    upsert(BacklogEntry, (entries[key] for key in touched), ["project", "issue_key"])
+    _put_entries.many([entries[key] for key in touched])
     tell(
         (
             (entries[key].pk, event, old, str(entries[key].status), f"reported in phase {phase.phase_id}")
@@ -224,18 +226,20 @@ def tell(
 ) -> None:
     """Append one event row for each (entry, event, old status, new status, why)."""
     now, correlation = clock.now(), correlation_id() or ""
-    BacklogEvent.objects.bulk_create(
-        BacklogEvent(
-            entry_id=entry_pk,
-            event=event,
-            from_status=old,
-            to_status=new,
-            who=who[:128],
-            why=why,
-            run_id=run_id,
-            correlation_id=correlation,
-            until=until,
-            at=now,
-        )
-        for entry_pk, event, old, new, why in moves
+    _put_events.many(
+        [
+            BacklogEvent(
+                entry_id=entry_pk,
+                event=event,
+                from_status=old,
+                to_status=new,
+                who=who[:128],
+                why=why,
+                run_id=run_id,
+                correlation_id=correlation,
+                until=until,
+                at=now,
+            )
+            for entry_pk, event, old, new, why in moves
+        ]
     )

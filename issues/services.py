@@ -14,13 +14,14 @@ import structlog
 from django.db import transaction
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from issues.backlog import lock_backlog, remember
 from issues.evidence import MAX_REFS, cleaned, joined
 from issues.models import BacklogEntry, Issue, RunIndexEntry, TierIssue
 from issues.rules import RunRules, rules_of
 from issues.severity import MAJOR, MINOR, count_change, worst
 from issues.shapes import backlog_entry_shape, index_entry_shape, phase_file_shape
-from issues.upsert import upsert
+from runs import rows
 from runs.errors import PhaseNotFound
 from runs.models import Phase, Run
 from runs.ports import IssueReport, Shared
@@ -29,6 +30,25 @@ from runs.transitions import write_files
 
 log = structlog.get_logger(__name__)
 MAX_REPORTERS = 20
+_put_issues = PreparedInsert(Issue, unique=["phase", "issue_key"])
+_put_tier = PreparedInsert(TierIssue, unique=["tier", "issue_key"])
+_put_index = PreparedInsert(RunIndexEntry, unique=["run", "issue_key"])
+# What every report reads, by statements that are compiled once: one row a key and level.
+_run_to_lock = Prepared[Run](
+    lambda phase_pk: (
+        Run.objects.select_for_update(of=("self",), no_key=True)
+        .filter(phases=phase_pk)
+        .only("run_id", "project_id", "strategy_id")
+    )
+)
+_issues = Prepared[Issue](lambda phase_pk, keys: Issue.objects.filter(phase=phase_pk, issue_key__in=keys))
+_tier = Prepared[TierIssue](lambda tier_pk, keys: TierIssue.objects.filter(tier=tier_pk, issue_key__in=keys))
+_index = Prepared[RunIndexEntry](
+    lambda run_id, keys: RunIndexEntry.objects.filter(run=run_id, issue_key__in=keys)
+)
+_backlog = Prepared[BacklogEntry](
+    lambda project_pk, keys: BacklogEntry.objects.filter(project=project_pk, issue_key__in=keys)
+)
 
 
 @dataclass
@@ -65,20 +85,18 @@ def record_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: s
 def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Shared]:
     run = _lock_run_of(phase_pk)
     keys = sorted({report.issue_key for report in seen})
-    phase = Phase.objects.select_related("tier").get(pk=phase_pk)
-    issues = Issue.objects.filter(phase=phase, issue_key__in=keys)
-    tier = TierIssue.objects.filter(tier=phase.tier_id, issue_key__in=keys)
-    index = RunIndexEntry.objects.filter(run=run, issue_key__in=keys)
+    phase = rows.phase_by_pk.first(phase_pk)
+    assert phase is not None  # its run was found by it
     levels = _Levels(
         phase,
         rules_of(run),
-        issues={row.issue_key: row for row in issues},
-        tier={row.issue_key: row for row in tier},
-        index={row.issue_key: row for row in index},
+        issues={row.issue_key: row for row in _issues(phase.pk, keys)},
+        tier={row.issue_key: row for row in _tier(phase.tier_id, keys)},
+        index={row.issue_key: row for row in _index(run.pk, keys)},
         backlog={},
     )
     lock_backlog(run.project_id)
-    for entry in BacklogEntry.objects.filter(project=run.project_id, issue_key__in=keys):
+    for entry in _backlog(run.project_id, keys):
         levels.backlog[entry.issue_key] = entry
     for report in seen:
         _fold(levels, run, report, reporter)
@@ -94,12 +112,7 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
 
 def _lock_run_of(phase_pk: int) -> Run:
     """Lock the row of a phase's run; weaker than the supervisor's lock, but each waits for the other."""
-    run = (
-        Run.objects.select_for_update(of=("self",), no_key=True)
-        .filter(phases=phase_pk)
-        .only("run_id", "project_id", "strategy_id")
-        .first()
-    )
+    run = _run_to_lock.first(phase_pk)
     if run is None:
         raise PhaseNotFound(f"Phase {phase_pk} not found")
     return run
@@ -188,9 +201,9 @@ def _counted(row: Issue | RunIndexEntry | None) -> str | None:
 
 def _write(levels: _Levels, keys: list[str]) -> None:
     """Write the run's rows in key order: one statement a level."""
-    upsert(Issue, (levels.issues[key] for key in keys), ["phase", "issue_key"])
-    upsert(TierIssue, (levels.tier[key] for key in keys if key in levels.tier), ["tier", "issue_key"])
-    upsert(RunIndexEntry, (levels.index[key] for key in keys), ["run", "issue_key"])
+    _put_issues.many([levels.issues[key] for key in keys])
+    _put_tier.many([levels.tier[key] for key in keys if key in levels.tier])
+    _put_index.many([levels.index[key] for key in keys])
 
 
 def _shared(levels: _Levels, key: str) -> Shared:

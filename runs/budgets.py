@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F
+from django.db import connection
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.prepared import PreparedInsert
 from runs.models import Attempt, Phase, Run, Tier, TokenEntry
 
 
@@ -24,6 +25,19 @@ class Usage:
     detail: dict[str, Any]
 
 
+# One statement, as it is part of every attempt: a phase, its tier and its run, by their keys.
+_COUNT = """
+WITH phase AS (
+    UPDATE runs_phase SET tokens_reserved = tokens_reserved + %s, tokens_used = tokens_used + %s
+    WHERE id = %s RETURNING run_id, tier_id
+), tier AS (
+    UPDATE runs_tier AS t SET tokens_reserved = tokens_reserved + %s, tokens_used = tokens_used + %s
+    FROM phase WHERE t.id = phase.tier_id
+)
+UPDATE runs_run AS r SET tokens_reserved = tokens_reserved + %s, tokens_used = tokens_used + %s
+FROM phase WHERE r.run_id = phase.run_id
+"""
+_entry = PreparedInsert(TokenEntry)
 UNKNOWN_USAGE = Usage(None, Attempt.UsageSource.UNKNOWN, {})
 
 
@@ -101,17 +115,15 @@ def gate_breach(tier: Tier) -> Breach | None:
     return None
 
 
-def _count(attempt: Attempt, **deltas: int) -> None:
+def _count(attempt: Attempt, *, reserved: int = 0, used: int = 0) -> None:
     """Add to the counters of attempt's phase, tier and run. Callers hold the run's row lock."""
-    changes = {name: F(name) + delta for name, delta in deltas.items() if delta}
-    if changes:
-        Phase.objects.filter(pk=attempt.phase_id).update(**changes)
-        Tier.objects.filter(phases=attempt.phase_id).update(**changes)
-        Run.objects.filter(pk=attempt.run_id).update(**changes)
+    if reserved or used:
+        with connection.cursor() as cursor:
+            cursor.execute(_COUNT, [reserved, used, attempt.phase_id, reserved, used, reserved, used])
 
 
 def _append(attempt: Attempt, kind: str, tokens: int | None, source: str, reason: str) -> None:
-    TokenEntry.objects.create(
+    _entry(
         run_id=attempt.run_id,
         tier_id=attempt.phase.tier_id,
         phase_id=attempt.phase_id,
@@ -130,7 +142,7 @@ def reserve(attempt: Attempt, tokens: int) -> None:
     attempt.tokens_reserved = tokens
     Attempt.objects.filter(pk=attempt.pk).update(tokens_reserved=tokens)
     _append(attempt, TokenEntry.Kind.RESERVE, tokens, Attempt.UsageSource.DERIVED, "attempt starts")
-    _count(attempt, tokens_reserved=tokens)
+    _count(attempt, reserved=tokens)
 
 
 def settle(attempt: Attempt, usage: Usage, *, reason: str) -> None:
@@ -139,7 +151,7 @@ def settle(attempt: Attempt, usage: Usage, *, reason: str) -> None:
     if held or not attempt.token_entries.filter(kind=TokenEntry.Kind.RELEASE).exists():
         _append(attempt, TokenEntry.Kind.RELEASE, held, Attempt.UsageSource.DERIVED, reason)
     _append(attempt, TokenEntry.Kind.SETTLE, usage.tokens, usage.source, reason)
-    _count(attempt, tokens_reserved=-held, tokens_used=usage.tokens or 0)
+    _count(attempt, reserved=-held, used=usage.tokens or 0)
     attempt.tokens_reserved, attempt.tokens_used = 0, usage.tokens
     attempt.usage_source, attempt.usage = usage.source, usage.detail
     Attempt.objects.filter(pk=attempt.pk).update(
@@ -152,7 +164,7 @@ def book_late(attempt: Attempt, usage: Usage) -> None:
     before = attempt.tokens_used or 0
     now = usage.tokens or 0
     _append(attempt, TokenEntry.Kind.ADJUST, now - before, usage.source, "reported late")
-    _count(attempt, tokens_used=now - before)
+    _count(attempt, used=now - before)
     attempt.tokens_used, attempt.usage_source, attempt.usage = now, usage.source, usage.detail
     Attempt.objects.filter(pk=attempt.pk).update(
         tokens_used=now, usage_source=usage.source, usage=usage.detail

@@ -7,15 +7,17 @@ does the work; `resend` is the sweep's. A lost, late or doubled message changes 
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from celery import current_app
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from autopack_site.kernel import clock
@@ -23,6 +25,13 @@ from autopack_site.kernel.problem import correlation_id
 from runs.models import Outbox
 
 log = structlog.get_logger(__name__)
+# Each move of a run records some: as text, since building it anew would take longer than running it.
+_INSERT = """
+INSERT INTO runs_outbox (topic, key, reference, correlation_id, created_at, due_at, sent_at, sends)
+VALUES (%s, %s, %s, %s, %s, statement_timestamp() + %s * interval '1 second', {sent})
+ON CONFLICT DO NOTHING
+"""
+_PUT_OFF, _AT_ONCE = _INSERT.format(sent="NULL, 0"), _INSERT.format(sent="statement_timestamp(), 1")
 MAX_BACKOFF = 6  # resend intervals double up to 2**6 times the first
 
 
@@ -33,20 +42,14 @@ def enqueue(topic: str, key: str, *, delay_s: float = 0.0, **reference: str | in
     is enough: a second call adds nothing but a message.
     """
     later = delay_s > 0
-    wait_s = delay_s if later else settings.OUTBOX_RESEND_S
-    row = Outbox(
-        topic=topic,
-        key=key,
-        reference=reference,
-        due_at=Now() + timedelta(seconds=wait_s),
-        sent_at=None if later else Now(),
-        sends=0 if later else 1,
-        correlation_id=correlation_id() or "",
-        created_at=clock.now(),
-    )
-    Outbox.objects.bulk_create([row], ignore_conflicts=True)
-    if not later:
-        transaction.on_commit(lambda: _send(row))
+    row = Outbox(topic=topic, key=key, reference=reference, correlation_id=correlation_id() or "")
+    values: list[Any] = [topic, key, json.dumps(reference), row.correlation_id, clock.now()]
+    with connection.cursor() as cursor:
+        if later:
+            cursor.execute(_PUT_OFF, [*values, delay_s])
+        else:
+            cursor.execute(_AT_ONCE, [*values, settings.OUTBOX_RESEND_S])
+            transaction.on_commit(lambda: _send(row))
 
 
 def postpone(topic: str, key: str, *, delay_s: float) -> None:
@@ -62,7 +65,8 @@ def is_put_off(topic: str, key: str) -> bool:
 
 def settle(topic: str, key: str) -> None:
     """Delete the open row: its work is done in this very transaction."""
-    Outbox.objects.filter(topic=topic, key=key).delete()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM runs_outbox WHERE topic = %s AND key = %s", [topic, key])
 
 
 def nudge(topic: str, key: str) -> None:

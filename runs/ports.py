@@ -73,6 +73,9 @@ class Workspace(Protocol):
     def build_candidate(self, attempt_id: str) -> None:
         """Judge a submitted patch, build its candidate and record the outcome. Safe to repeat."""
 
+    def merge(self, attempt_id: str) -> None:
+        """Move the run's branch to a green candidate, if it may move now. Safe to repeat."""
+
     def branch_status(self, run_id: str) -> dict[str, Any]:
         """Return integration_status of API.md for the run's branch."""
 

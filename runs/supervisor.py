@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError
-from runs import agents, budgets, gate_queue, outbox, ports
+from runs import agents, budgets, gate_queue, outbox, ports, rows
 from runs.endings import cleanliness, close_tier, end_run, fail_phase, finish_run, release, skip_phase
 from runs.errors import RunNotFound
 from runs.judgement import lose_attempt
@@ -38,6 +38,11 @@ from runs.transitions import move, note
 
 log = structlog.get_logger(__name__)
 PREPARE_TRIES = 3
+_LOOK = """
+SELECT clock_timestamp(),
+    EXISTS (SELECT 1 FROM runs_attempt WHERE run_id = %s AND state = %s),
+    EXISTS (SELECT 1 FROM runs_lease WHERE run_id = %s AND released_at IS NULL AND expires_at <= clock_timestamp())
+"""
 
 
 class _Held(threading.local):
@@ -62,13 +67,13 @@ def locked_run(run_id: str) -> Iterator[Run]:
             yield Run.objects.get(pk=run_id)
         return
     with transaction.atomic():
-        run = Run.objects.select_for_update(of=("self",)).filter(pk=run_id).first()
+        run = rows.run_to_lock.first(run_id)
         if run is None:
             raise RunNotFound(f"Run {run_id} not found")
         _held.run_ids.add(run_id)
         try:
             yield run
-            run.refresh_from_db()
+            rows.reread(run)
             advance(run)  # still as the holder: a gate that is waived on the spot reports within it
         finally:
             _held.run_ids.discard(run_id)
@@ -146,7 +151,7 @@ def advance(run: Run) -> None:
     """Make every move that the present rows allow. The caller holds the run's row lock."""
     if run.state not in LIVE_RUN_STATES:
         return
-    now = clock.database_now()
+    now, is_waited_for, has_expired = _look(run)
     if run.deadline_at and run.deadline_at <= now:
         minutes = run.max_duration_minutes
         end_run(run, Cause.BUDGET, "run_max_duration_minutes", f"The run is over its {minutes} minutes")
@@ -154,13 +159,33 @@ def advance(run: Run) -> None:
     if breach := budgets.issue_breach(run):
         end_run(run, Cause.BUDGET, breach.limit, breach.detail)
         return
-    _lose_expired(run, now)
-    gate_queue.serve_next(run)
-    phases = list(run.phases.all())  # read once: what follows moves these very rows
+    if has_expired:
+        _lose_expired(run, now)
+    if is_waited_for or has_expired:
+        gate_queue.serve_next(run)
+    phases = _phases_of(run)  # read once: what follows moves these very rows
     _expire_claims(phases, now)
     _walk_tiers(run, phases)
     if run.state in LIVE_RUN_STATES:
         _show(run, phases)
+
+
+def _look(run: Run) -> tuple[datetime, bool, bool]:
+    """Return the database's time, whether a candidate waits for its gate, and whether a live lease ran out.
+
+    One statement, as it is part of every step; what it finds is read in full only then.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK, [run.pk, str(AttemptState.CANDIDATE), run.pk])
+        now, is_waited_for, has_expired = cursor.fetchone()
+    return now, is_waited_for, has_expired
+
+
+def _phases_of(run: Run) -> list[Phase]:
+    phases = rows.phases_of_run(run.pk)
+    for phase in phases:
+        phase.run = run
+    return phases
 
 
 def _lose_expired(run: Run, now: datetime) -> None:
@@ -185,10 +210,10 @@ def _expire_claims(phases: list[Phase], now: datetime) -> None:
 
 def _walk_tiers(run: Run, phases: list[Phase]) -> None:
     """Start, schedule and close tiers in order, until something has to be waited for."""
-    tiers = list(run.tiers.all())
-    for tier in tiers:
+    for tier in rows.tiers_of_run(run.pk):
         if tier.is_terminal:
             continue
+        tier.run = run
         mine = [phase for phase in phases if phase.tier_id == tier.pk]
         if tier.state == TierState.PENDING:
             ports.ledger().begin_tier(run.run_id, tier.tier_id)

@@ -13,6 +13,7 @@ from django.db import transaction
 from autopack_site.kernel import clock
 from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
+from runs import rows
 from runs.models import Agent, ApiToken
 from strategy.models import Project
 
@@ -78,10 +79,8 @@ def create_token(
 def caller_of(value: str) -> Caller | None:
     """Return the caller behind a presented token, or None when it is unknown, expired or revoked."""
     now = clock.now()
-    token = (
-        ApiToken.objects.valid(now).select_related("agent", "project").filter(digest=digest_of(value)).first()
-    )
-    if token is None:
+    token = rows.token_by_digest.first(digest_of(value))
+    if token is None or not token.is_valid(now):
         return None
     if token.last_used_at is None or now - token.last_used_at > TOUCH_EVERY:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)

@@ -8,6 +8,7 @@ import structlog
 from django.db.models import F
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.prepared import PreparedInsert
 from autopack_site.kernel.problem import correlation_id
 from runs import lifecycle, outbox
 from runs.errors import LostRace
@@ -16,6 +17,7 @@ from runs.models import Phase, Run, Tier, Transition
 log = structlog.get_logger(__name__)
 SYSTEM = "autopack"
 FILES_DELAY_S = 1.0
+_append = PreparedInsert(Transition)
 _ENDS = {"run": lifecycle.TERMINAL_RUN_STATES, "tier": lifecycle.TERMINAL_TIER_STATES}
 
 
@@ -59,7 +61,7 @@ def move(
     subject.version += 1
     for field, value in fields.items():
         setattr(subject, field, value)
-    Transition.objects.create(
+    _append(
         run_id=run_id,
         machine=machine,
         subject=name,
@@ -87,7 +89,7 @@ def note(
 ) -> None:
     """Record an observation that moves nothing: an expired lease, a red gate's retry, a late report."""
     machine, name, run_id = _names(subject)
-    Transition.objects.create(
+    _append(
         run_id=run_id,
         machine=machine,
         subject=name,

@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if settings.DATABASES["default"]["ENGINE"] != REAL_DATABASE:
         raise pytest.UsageError("the tests need PostgreSQL: run them through `make test`")
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
+    # Threads of the code under test that outlive a request must not hold the test database open.
+    settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     url = with_database(settings.REDIS_URL, _FIRST_REDIS_DATABASE + int(worker.removeprefix("gw")))
     settings.REDIS_URL = url

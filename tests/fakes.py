@@ -68,6 +68,7 @@ class FakeWorkspace:
         self.gate: threading.Event | None = None
         self.error: Exception | None = None
         self.built: list[str] = []
+        self.merged: list[str] = []
         self.finished = threading.Semaphore(0)
         self.branches: dict[str, dict[str, Any]] = {}
 
@@ -96,6 +97,10 @@ class FakeWorkspace:
             services.record_candidate(attempt_id, base=attempt.base_commit, sha=sha)
         finally:
             self.finished.release()
+
+    def merge(self, attempt_id: str) -> None:
+        """Note the attempt; where nobody holds the port's fakes to git, the branch stays where it is."""
+        self.merged.append(attempt_id)
 
     def branch_status(self, run_id: str) -> dict[str, Any]:
         """Return what was put into `branches`, else that the branch is absent."""

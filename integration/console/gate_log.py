@@ -15,6 +15,7 @@ from integration.repository import log_path
 
 WINDOW_BYTES = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
+LINE_BYTES = 1024 * 1024
 FOUND_LINES = 200
 FOUND_CHARS = 500
 MAX_SEARCH_CHARS = 200
@@ -106,7 +107,7 @@ def _lines(path: Path) -> Iterator[str]:
             break
         offset = piece.next_offset
         *whole, rest = (rest + piece.data).split(b"\n")
-        if len(rest) > CHUNK_BYTES:  # a line without an end must not be gathered for ever
+        if len(rest) > LINE_BYTES:  # a line without an end must not be gathered for ever
             whole, rest = [*whole, rest], b""
         if whole:
             yield from plain_log(b"\n".join(whole)).split("\n")

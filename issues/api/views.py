@@ -51,16 +51,11 @@ class RecordIssueView(AgentView):
         )
 
     def _phase_pk(self, run_id: str, phase_id: str) -> int:
-        pk = (
-            self.visible_phases()
-            .filter(run_id=run_id, phase_id=phase_id)
-            .values_list("pk", flat=True)
-            .first()
-        )
-        if pk is None:
+        try:
+            return self.require_phase(run_id, phase_id).pk
+        except PhaseNotFound:
             self.require_run(run_id)
-            raise PhaseNotFound(f"Phase {phase_id} not found in run {run_id}")
-        return int(pk)
+            raise PhaseNotFound(f"Phase {phase_id} not found in run {run_id}") from None
 
     def _report(self) -> IssueReport:
         """Read either form. An object may leave to the query parameters what it does not hold itself."""

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
-from runs import outbox, services
+from runs import outbox, rows, services
 from runs.api.schema import answers
 from runs.api.serializers.common import usage_of
 from runs.api.serializers.results import (
@@ -219,7 +219,9 @@ def _patch_bytes(text: str | None, *loc: str | int) -> bytes:
 
 
 def _reread(attempt_id: str) -> Attempt:
-    return Attempt.objects.select_related("phase").defer("patch", "phase__description").get(pk=attempt_id)
+    attempt = rows.attempt_shown.first(attempt_id)
+    assert attempt is not None  # its row was written by this very request
+    return attempt
 
 
 def _try_patches(audit: Attempt) -> list[Attempt]:

@@ -13,6 +13,7 @@ from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import AutopackError, Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import validation_rows
+from runs import rows
 from runs.api.parsers import BoundedJSONParser
 from runs.errors import LeaseNotFound, PhaseNotFound, RunNotFound
 from runs.models import Lease, Phase, Run
@@ -97,31 +98,25 @@ class AgentView(APIView):
         phases = Phase.objects.all()
         return phases if scope is None else phases.filter(run__project__project_id=scope)
 
-    def require_run(self, run_id: str) -> None:
-        """Raise RunNotFound unless the run is there and the caller may know of it."""
+    def require_run(self, run_id: str, missing: AutopackError | None = None) -> None:
+        """Raise RunNotFound, or `missing`, unless the run is there and the caller may know of it."""
         if not self.visible_runs().filter(pk=run_id).exists():
-            raise RunNotFound(f"Run {run_id} not found")
+            raise missing or RunNotFound(f"Run {run_id} not found")
 
     def require_phase(self, run_id: str, phase_id: str) -> Phase:
         """Return the phase with its run and tier; raise PhaseNotFound, also when the run is not there."""
-        phase = (
-            self.visible_phases()
-            .select_related("run__project", "tier")
-            .filter(run_id=run_id, phase_id=phase_id)
-            .first()
-        )
-        if phase is None:
+        phase = rows.phase_with_run.first(run_id, phase_id)
+        if phase is None or self.caller.project_scope not in (None, phase.run.project.project_id):
             raise PhaseNotFound(f"Phase {phase_id} not found")
         return phase
 
     def require_lease(self, lease_id: str) -> Lease:
         """Return the lease with its attempt if the caller itself holds or held it; raise LeaseNotFound."""
-        leases = Lease.objects.select_related("attempt", "phase").filter(owner=self.caller.name)
-        if (scope := self.caller.project_scope) is not None:
-            leases = leases.filter(run__project__project_id=scope)
-        lease = leases.filter(pk=lease_id).first()
-        if lease is None:
+        lease = rows.lease_by_id.first(lease_id)
+        if lease is None or lease.owner != self.caller.name:
             raise LeaseNotFound(f"Lease {lease_id} not found")
+        if self.caller.project_scope is not None:
+            self.require_run(lease.run_id, LeaseNotFound(f"Lease {lease_id} not found"))
         return lease
 
     def project_id(self, asked: str | None) -> str | None:

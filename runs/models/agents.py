@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 
 from runs.querysets import ApiTokenQuerySet
@@ -43,3 +45,7 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id}:{self.prefix}"
+
+    def is_valid(self, now: datetime) -> bool:
+        """Tell whether the token is neither revoked nor expired (`ApiTokenQuerySet.valid`)."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)

@@ -112,7 +112,6 @@ def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
     release(lease, "submitted")
     ports.ledger().record(phase.pk, result.issues, reporter=lease.owner)
     budgets.settle(attempt, result.usage, reason="result submitted")
-    reload(phase, run)
     attempt.notes = result.notes[:20_000]
     attempt.report = {**result.report, "needs_review": result.status == "needs_review"}
     attempt.submitted_at = clock.now()
@@ -123,6 +122,7 @@ def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
         note(phase, "submitted", who=lease.owner, data={"attempt": attempt.pk, "patch": attempt.patch_hash})
         outbox.enqueue("candidate.build", attempt.pk, attempt_id=attempt.pk)
         return attempt
+    reload(phase, run)  # what follows is judged by the counters, which moved
     attempt.state = AttemptState.SUBMITTED  # settled already: closing it must not settle again
     attempt.save()
     if result.patch.strip() or result.status not in ("success", "needs_review"):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from autopack_site.kernel import clock
+from runs import rows
 from runs.errors import LeaseNotFound, PhaseNotFound, StaleLease
 from runs.models import Lease, Phase, Run
 
 
 def phase_of(run: Run, phase_id: str) -> Phase:
     """Return the run's phase with its tier; raise PhaseNotFound."""
-    phase = run.phases.select_related("tier").filter(phase_id=phase_id).first()
+    phase = rows.phase_by_name.first(run.pk, phase_id)
     if phase is None:
         raise PhaseNotFound(f"Phase {phase_id} not found")
+    phase.run = run
     return phase
 
 
@@ -28,7 +30,7 @@ def live_lease(lease_id: str, fence: int) -> Lease:
 
     The caller holds the run's row lock, so the answer stays true until the transaction ends.
     """
-    lease = Lease.objects.select_related("attempt", "phase__tier").filter(pk=lease_id).first()
+    lease = rows.lease_by_id.first(lease_id)
     if lease is None:
         raise LeaseNotFound(f"Lease {lease_id} not found")
     if lease.released_at is not None:
@@ -37,10 +39,11 @@ def live_lease(lease_id: str, fence: int) -> Lease:
         raise StaleLease("A newer claim of this phase exists", reason="newer-fence")
     if lease.expires_at <= clock.database_now():
         raise StaleLease("The lease ran out", reason="expired")
+    lease.attempt.phase = lease.phase
     return lease
 
 
 def reload(phase: Phase, run: Run) -> None:
     """Read phase, its tier and run again: counters move by SQL, not in memory."""
-    phase.refresh_from_db()  # forgets its tier too, which is read when it is next asked for
-    run.refresh_from_db()
+    rows.reread(phase)  # and its tier
+    rows.reread(run)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import F
 
-from runs import outbox, ports
+from runs import outbox, ports, rows
 from runs.endings import close_attempt, fail_phase
 from runs.gate_queue import rebase
 from runs.judgement import fail_build, is_approved, needs_approval, requeue, want_audit
@@ -31,7 +31,9 @@ class MergePlan:
 
 
 def _attempt(attempt_id: str) -> Attempt:
-    attempt: Attempt = Attempt.objects.select_related("phase__tier", "run").get(pk=attempt_id)
+    attempt = rows.attempt_by_id.first(attempt_id)
+    if attempt is None:
+        raise Attempt.DoesNotExist(attempt_id)
     return attempt
 
 

@@ -134,6 +134,14 @@ class Browser:
         """Wait until an element shows the words."""
         self.until(lambda: words in self.text(selector), what=f"{words!r} in {selector}", timeout_s=timeout_s)
 
+    def focused(self) -> WebElement:
+        """Return the element that has the keyboard."""
+        return self.driver.switch_to.active_element
+
+    def outline(self) -> str:
+        """Return how the element that has the keyboard is outlined: `none` is what nobody sees."""
+        return str(self.focused().value_of_css_property("outline-style"))
+
     def theme(self, name: str) -> None:
         """Choose `light` or `dark` for this and later pages."""
         self.driver.execute_script(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from runs.models import Attempt, Phase, Run
+from tests.flows.browser.a11y import faults
 from tests.flows.browser.browser import Browser
 from tests.flows.browser.conftest import Site
 from tests.flows.stack import eventually
@@ -99,3 +101,72 @@ def test_a_person_follows_the_log_of_a_gate_and_reads_the_patch(
     assert browser.driver.title == "Build 1 of one | Autopack"
     browser.shot("attempt")
     world.ended(run)
+
+
+def test_a_person_cancels_a_run_and_reads_who_and_why(operator: Browser, world: World) -> None:
+    world.project(builder=None, builders={"outside": {"kind": "pull"}})
+    run = world.start(world.plan("one"))
+    operator.open(f"/admin/board/runs/{run.pk}/")
+    operator.press("Cancel run")
+    operator.until_text("Cancelling ends it for good")
+    operator.shot("cancel")
+    operator.fill("#why", "the plan <i>was</i> wrong")
+    operator.press("Cancel the run")
+    operator.until_text(f"Run {run.pk} is cancelled")
+    assert "by operator" in operator.text(".events")
+    assert "the plan <i>was</i> wrong" in operator.text(".events")
+    operator.open(f"/admin/board/runs/{run.pk}/cancel/")
+    operator.fill("#why", "once more")
+    operator.press("Cancel the run")
+    operator.until_text("Not cancelled: Run", ".messages .error")
+
+
+def test_every_page_is_reached_by_the_keyboard_and_can_be_read_in_light_and_dark(
+    operator: Browser, world: World
+) -> None:
+    run = Run.objects.filter(state="DONE_SUCCESS").first()
+    assert run is not None
+    attempt = Attempt.objects.filter(run=run).first()
+    assert attempt is not None
+    of_run = f"/admin/board/runs/{run.pk}/"
+    pages = [
+        *(f"{of_run}{part}" for part in ("", "strategy/", "events/", "files/", "cancel/")),
+        f"/admin/board/attempts/{attempt.pk}/?find=all",
+        "/admin/board/trends/",
+        "/admin/board/",
+    ]
+    for path in pages:
+        operator.open(path)
+        for theme in ("dark", "light"):
+            operator.theme(theme)
+            assert faults(operator.driver) == [], (path, theme)
+    for name, path in (("trends", "/admin/board/trends/"), ("strategy", f"{of_run}strategy/")):
+        operator.open(path)
+        operator.shot(name)
+    operator.open("/admin/board/")
+    active = operator.driver.switch_to.active_element
+    active.send_keys(Keys.TAB)
+    assert operator.focused().text == "Skip to the content"
+    assert operator.outline() == "solid"
+    operator.focused().send_keys(Keys.ENTER)
+    for _ in range(12):
+        operator.focused().send_keys(Keys.TAB)
+        if operator.focused().text == run.pk:
+            break
+    assert operator.outline() == "solid"
+    operator.focused().send_keys(Keys.ENTER)
+    operator.until_text(f"Run {run.pk}", "h1")
+
+
+def test_the_admins_own_tables_are_drawn_within_their_policy(operator: Browser) -> None:
+    operator.open("/admin/board/")
+    links = [item.get_attribute("href") for item in operator.find_all(".side nav a")]
+    assert len(links) > 15
+    for link in [
+        *links,
+        f"{operator.url}/admin/runs/apitoken/add/",
+        f"{operator.url}/admin/password_change/",
+    ]:
+        operator.driver.get(str(link))
+        operator.look_back()
+        assert operator.problems == [], link

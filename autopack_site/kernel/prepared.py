@@ -1,0 +1,184 @@
+"""Statements that are compiled once and run with other values.
+
+Django builds and compiles a query anew at each use, which for a wide table with its relations takes several
+times as long as PostgreSQL needs to answer it. Where a row is read at every step of the engine, that is the
+larger part of the step's time. Here the queryset is built once, with placeholders, and its SQL is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Model, QuerySet
+from django.db.models.query import get_related_populators
+
+M = TypeVar("M", bound=Model)
+Value = str | int | Sequence[str] | Sequence[int]
+# Placeholders that no constant of a queryset equals: a private code point, and the top of PostgreSQL's integer.
+_TEXT = "\ue0ff"
+_NUMBER = 2_147_000_000
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """One statement: its text, which value each parameter takes, and how a row becomes an instance."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    model: type[Model]
+    names: list[str]
+    columns: slice
+    populators: list[Any]
+    converters: dict[int, Any]
+
+
+class Prepared(Generic[M]):
+    """A SELECT of model instances that takes its values late.
+
+    `build` returns the queryset for values; each is a str, an int, or a list of one of them (for `__in`), and
+    may be used in filters only. It must not branch on them. What the queryset says of related rows, deferred
+    columns, order, limit and row locks holds as it would.
+    """
+
+    def __init__(self, build: Callable[..., QuerySet[M]]) -> None:
+        self._build = build
+        self._compiled: dict[tuple[Any, ...], _Compiled] = {}
+
+    def __call__(self, *values: Value) -> list[M]:
+        """Return the rows for these values. A list that is empty matches nothing and asks nothing."""
+        if any(not isinstance(value, (str, int)) and not value for value in values):
+            return []
+        shape = tuple(_shape(value) for value in values)
+        known = self._compiled.get(shape)
+        if known is None:
+            known = self._compiled[shape] = _compile(self._build(*_placeholders(shape)))
+        flat = _flat(values)
+        parameters = [flat.get(parameter, parameter) for parameter in known.parameters]
+        connection = connections[DEFAULT_DB_ALIAS]
+        with connection.cursor() as cursor:
+            cursor.execute(known.sql, parameters)
+            rows = cursor.fetchall()
+        return [_instance(known, list(row), connection) for row in rows]
+
+    def first(self, *values: Value) -> M | None:
+        """Return the first row for these values, or None."""
+        found = self(*values)
+        return found[0] if found else None
+
+
+def _shape(value: Value) -> tuple[type, int]:
+    """Return a value's type and, for a list, its length; 0 for a single value."""
+    if isinstance(value, (str, int)):
+        return type(value), 0
+    return type(value[0]), len(value)
+
+
+def _placeholder(kind: type, place: int, index: int) -> str | int:
+    number = place * 10_000 + index
+    return f"{_TEXT}{number}" if issubclass(kind, str) else _NUMBER + number
+
+
+def _placeholders(shape: tuple[tuple[type, int], ...]) -> list[Any]:
+    found: list[Any] = []
+    for place, (kind, length) in enumerate(shape):
+        if length:
+            found.append([_placeholder(kind, place, index) for index in range(length)])
+        else:
+            found.append(_placeholder(kind, place, 0))
+    return found
+
+
+def _flat(values: Sequence[Value]) -> dict[Any, Any]:
+    """Return what stands for each placeholder."""
+    found: dict[Any, Any] = {}
+    for place, value in enumerate(values):
+        for index, one in enumerate([value] if isinstance(value, (str, int)) else value):
+            found[_placeholder(type(one), place, index)] = one
+    return found
+
+
+def _compile(queryset: QuerySet[Any]) -> _Compiled:
+    compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+    sql, parameters = compiler.as_sql()
+    select, info = compiler.select, compiler.klass_info
+    columns = [column for column, _, _ in select]
+    start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+    return _Compiled(
+        sql=sql,
+        parameters=tuple(parameters),
+        model=info["model"],
+        names=[column.target.attname for column in columns[start:end]],
+        columns=slice(start, end),
+        populators=get_related_populators(info, select, DEFAULT_DB_ALIAS),  # type: ignore[call-arg]  # of 5.2
+        converters=compiler.get_converters(columns),
+    )
+
+
+def _instance(known: _Compiled, row: list[Any], connection: Any) -> Any:
+    for position, (converters, expression) in known.converters.items():
+        for converter in converters:
+            row[position] = converter(row[position], expression, connection)
+    made = known.model.from_db(DEFAULT_DB_ALIAS, known.names, row[known.columns])
+    for populator in known.populators:
+        populator.populate(row, made)
+    return made
+
+
+class PreparedInsert(Generic[M]):
+    """An INSERT into a model's table whose SQL is made once; with `unique` it overwrites rows of the same key.
+
+    No signal is sent, and nothing is validated but by the database. `unique` names the fields of a unique
+    constraint of the table.
+    """
+
+    def __init__(self, model: type[M], *, unique: Sequence[str] = ()) -> None:
+        self._model, self._unique = model, tuple(unique)
+        self._known: tuple[str, str, str, list[Any]] | None = None
+
+    def __call__(self, **values: Any) -> M:
+        """Insert a row and return its instance, with the key that the database gave it."""
+        row = self._model(**values)
+        self.many([row])
+        return row
+
+    def many(self, rows: Sequence[M]) -> None:
+        """Insert instances in one statement, whatever keys they have had; give each the key of its row."""
+        if not rows:
+            return
+        connection = connections[DEFAULT_DB_ALIAS]
+        head, marks, tail, fields = self._known or self._make()
+        parameters = [
+            field.get_db_prep_save(getattr(row, field.attname), connection=connection)
+            for row in rows
+            for field in fields
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(head + ", ".join([marks] * len(rows)) + tail, parameters)
+            keys = cursor.fetchall()
+        for row, (key,) in zip(rows, keys, strict=True):
+            row.pk = key
+            row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+    def _make(self) -> tuple[str, str, str, list[Any]]:
+        meta: Any = self._model._meta
+        fields = [
+            field for field in meta.concrete_fields if not field.get_internal_type().endswith("AutoField")
+        ]
+        quote = connections[DEFAULT_DB_ALIAS].ops.quote_name
+        columns = ", ".join(quote(field.column) for field in fields)
+        conflict = ""
+        if self._unique:
+            key = ", ".join(quote(meta.get_field(name).column) for name in self._unique)
+            others = [quote(field.column) for field in fields if field.name not in self._unique]
+            changes = ", ".join(f"{column} = EXCLUDED.{column}" for column in others)
+            conflict = f" ON CONFLICT ({key}) DO UPDATE SET {changes}"
+        self._known = (
+            f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES ",  # noqa: S608 (names of a model)
+            "(" + ", ".join(["%s"] * len(fields)) + ")",
+            f"{conflict} RETURNING {quote(meta.pk.column)}",
+            fields,
+        )
+        return self._known
