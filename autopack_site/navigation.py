@@ -42,6 +42,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             _table("Leases", "lock_clock", "runs", "lease"),
             _table("Branch moves", "merge", "integration", "gitintent"),
             _table("Open work", "outbox", "runs", "outbox"),
+            Entry("Stuck work", "report", "console:stuck", "runs.view_outbox"),
         ),
     ),
     (
@@ -74,6 +75,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             _table("Token ledger", "receipt_long", "runs", "tokenentry"),
             _table("Schedule", "schedule", "django_celery_beat", "periodictask"),
+            _table("Audit trail", "policy", "admin", "logentry"),
         ),
     ),
 )

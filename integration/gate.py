@@ -222,25 +222,33 @@ def sweep(limit: int = 200) -> int:
     count = 0
     for gate in GateRun.objects.overdue(now).order_by("deadline_at")[:limit]:
         try:
-            count += _expire(gate, now)
+            count += expire(gate, now)
         except AutopackError as error:  # a gate that can't end must not keep the others from it
             log.error("gate.not_expired", gate_run_id=gate.pk, code=error.code)
     abandoned = GateRun.objects.abandoned(now).filter(deadline_at__gt=now)
     for gate in abandoned.order_by("lease_expires_at")[:limit]:
-        with transaction.atomic():
-            rows = (
-                GateRun.objects.abandoned(now)
-                .filter(pk=gate.pk, fence=gate.fence)
-                .update(state=GateRun.State.WAITING, fence=F("fence") + 1, lease_expires_at=None)
-            )
-            if rows:
-                outbox.enqueue("gate.run", gate.pk, gate_run_id=gate.pk)
-                count += 1
+        count += take_back(gate, now)
     return count
 
 
-def _expire(gate: GateRun, now: datetime) -> int:
-    """No verdict by the deadline is infra_failed, never "absent, so fine"."""
+@transaction.atomic
+def take_back(gate: GateRun, now: datetime) -> int:
+    """Let another worker have a gate whose worker let the lease run out; return 1, or 0 when it is not so."""
+    rows = (
+        GateRun.objects.abandoned(now)
+        .filter(pk=gate.pk, fence=gate.fence)
+        .update(state=GateRun.State.WAITING, fence=F("fence") + 1, lease_expires_at=None)
+    )
+    if rows:
+        outbox.enqueue("gate.run", gate.pk, gate_run_id=gate.pk)
+    return rows
+
+
+def expire(gate: GateRun, now: datetime) -> int:
+    """End a gate past its deadline; return 1, or 0 when it is not.
+
+    No verdict by the deadline is infra_failed, never "absent, so fine".
+    """
     with locked_run(gate.run_id):
         rows = (
             GateRun.objects.overdue(now)

@@ -131,7 +131,11 @@ class GitIntent(models.Model):
                 fields=["run", "old_sha"], condition=~Q(state="CONFLICT"), name="one_move_from_a_head"
             ),
         ]
-        indexes = [models.Index(fields=["due_at"], condition=Q(state="PLANNED"), name="git_intent_due")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state="PLANNED"), name="git_intent_due"),
+            # the page of stuck work: moves that were given up lately
+            models.Index(fields=["ended_at"], condition=Q(state="CONFLICT"), name="git_intent_given_up"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.ref}: {self.old_sha[:12]} -> {self.new_sha[:12]}"

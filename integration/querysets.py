@@ -40,3 +40,7 @@ class GitIntentQuerySet(models.QuerySet["GitIntent"]):
     def due(self, now: datetime) -> GitIntentQuerySet:
         """Open moves whose last try is long enough ago to look again."""
         return self.open().filter(due_at__lte=now)
+
+    def given_up(self, since: datetime) -> GitIntentQuerySet:
+        """Moves that were given up since then: something else had moved the branch, or nobody took the push."""
+        return self.filter(state="CONFLICT", ended_at__gte=since)

@@ -18,6 +18,7 @@ class Status(StrEnum):
     NEEDS_CLEANUP = "needs_cleanup"
     RESOLVED = "resolved"
     REOPENED = "reopened"
+    ACCEPTED = "accepted"
 
 
 OPENED = "opened"  # the event of a first report; what has no status yet moves to OPEN
@@ -28,7 +29,15 @@ BACKLOG_MOVES: Mapping[tuple[str, str], Status] = {
     (Status.REOPENED, "resolved"): Status.RESOLVED,
     (Status.NEEDS_CLEANUP, "resolved"): Status.RESOLVED,
     (Status.RESOLVED, "reopened"): Status.REOPENED,
+    (Status.OPEN, "accepted"): Status.ACCEPTED,
+    (Status.REOPENED, "accepted"): Status.ACCEPTED,
+    (Status.NEEDS_CLEANUP, "accepted"): Status.ACCEPTED,
+    (Status.ACCEPTED, "accepted"): Status.ACCEPTED,  # until another date
+    (Status.ACCEPTED, "lapsed"): Status.OPEN,
+    (Status.ACCEPTED, "resolved"): Status.RESOLVED,
 }
+# What ages, is resolved by coverage and reaches the strategy. An acceptance holds to its date: till then neither
+# runs nor reports move the entry.
 LIVE_STATUSES = (Status.OPEN, Status.NEEDS_CLEANUP, Status.REOPENED)
 AGEABLE_STATUSES = tuple(status for (status, event) in BACKLOG_MOVES if event == "aged")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import structlog
 from django.db import connection, transaction
@@ -45,7 +46,7 @@ def lock_backlog(project_pk: int) -> None:
 
 
 def open_items(project_pk: int) -> list[BacklogItem]:
-    """Return the entries that are not resolved, as the engine takes them, by key in code point order."""
+    """Return the live entries as the engine takes them, by key in code point order."""
     rows = BacklogEntry.objects.live().filter(project=project_pk)
     items = [
         BacklogItem(
@@ -105,7 +106,7 @@ def remember(
             entry.scopes = [*entry.scopes, phase.scope][-MAX_PATHS:]
     touched = sorted({report.issue_key for report in reports})
     _put_entries.many([entries[key] for key in touched])
-    _tell(
+    tell(
         (
             (entries[key].pk, event, old, str(entries[key].status), f"reported in phase {phase.phase_id}")
             for key, event, old in events
@@ -117,11 +118,13 @@ def remember(
 
 @transaction.atomic
 def begin_run(run_id: str, project_pk: int) -> None:
-    """Age every open entry once for the run, and mark what has reached its project's thresholds.
+    """Open what was accepted until now, age every open entry once for the run, and mark what has reached its
+    project's thresholds.
 
     May come before the run's row is written, in the same transaction. Safe to repeat.
     """
     lock_backlog(project_pk)
+    lapse(project_pk, run_id=run_id)
     started = Run.objects.filter(pk=run_id).values_list("created_at", flat=True).first()
     if age(project_pk, run_id, "", started):
         ruleset = Project.objects.values_list("ruleset__document", flat=True).get(pk=project_pk)
@@ -165,7 +168,16 @@ def age(project_pk: int, run_id: str, tier_id: str, moment: datetime | None) -> 
 def mark_aged(project_pk: int, thresholds: Thresholds, *, why: str, run_id: str = "") -> int:
     """Make entries that have reached a threshold count as major; return how many. Needs the lock."""
     rows = BacklogEntry.objects.filter(project=project_pk).past(thresholds)
-    return _move(rows.order_by("issue_key").values_list("pk", "status"), "aged", why=why, run_id=run_id)
+    return move(rows.order_by("issue_key").values_list("pk", "status"), "aged", why=why, run_id=run_id)
+
+
+def lapse(project_pk: int, *, run_id: str = "") -> int:
+    """Open the entries whose acceptance has ended; return how many. Needs the lock.
+
+    They count as opened when it ended: runs begun since then age them, runs begun before don't.
+    """
+    rows = BacklogEntry.objects.filter(project=project_pk).lapsed(clock.now()).order_by("issue_key")
+    return move(rows.values_list("pk", "status"), "lapsed", why="accepted until now", run_id=run_id)
 
 
 @transaction.atomic
@@ -190,22 +202,28 @@ def end_run(run_id: str) -> None:
         .values_list("pk", "status", "paths", "scopes")
     )
     covered = [(pk, status) for pk, status, paths, scopes in unseen if coverage.holds(paths, scopes)]
-    _move(covered, "resolved", why="not seen again in a run that covered its scope", run_id=run_id)
+    move(covered, "resolved", why="not seen again in a run that covered its scope", run_id=run_id)
 
 
-def _move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str) -> int:
+def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str) -> int:
     """Move entries by event, each with its event row; return how many. Needs the lock."""
     moves = [(pk, event, old, str(after(old, event)), why) for pk, old in rows]
     if not moves:
         return 0
-    changes = {"effective_severity": MAJOR} if event == "aged" else {}
+    changes: dict[str, Any] = {}
+    if event == "aged":
+        changes = {"effective_severity": MAJOR}
+    elif event == "lapsed":
+        changes = {"opened_at": F("accepted_until"), "accepted_until": None}
     BacklogEntry.objects.filter(pk__in=[pk for pk, *_ in moves]).update(status=moves[0][3], **changes)
-    _tell(moves, who=SYSTEM, run_id=run_id)
+    tell(moves, who=SYSTEM, run_id=run_id)
     log.info(f"backlog.{event}", entries=len(moves), run_id=run_id)
     return len(moves)
 
 
-def _tell(moves: Iterable[tuple[int, str, str, str, str]], *, who: str, run_id: str) -> None:
+def tell(
+    moves: Iterable[tuple[int, str, str, str, str]], *, who: str, run_id: str, until: datetime | None = None
+) -> None:
     """Append one event row for each (entry, event, old status, new status, why)."""
     now, correlation = clock.now(), correlation_id() or ""
     _put_events.many(
@@ -219,6 +237,7 @@ def _tell(moves: Iterable[tuple[int, str, str, str, str]], *, who: str, run_id: 
                 why=why,
                 run_id=run_id,
                 correlation_id=correlation,
+                until=until,
                 at=now,
             )
             for entry_pk, event, old, new, why in moves

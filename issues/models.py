@@ -7,10 +7,13 @@ key that leads a unique constraint has no index of its own.
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Upper
 
-from issues.aging import LIVE_STATUSES
+from autopack_site.kernel.visible import visible
+from issues.aging import LIVE_STATUSES, Thresholds
 from issues.aging import Status as BacklogStatus
 from issues.evidence import MAX_KEY_CHARS
 from issues.querysets import BacklogEntryQuerySet, IssueQuerySet
@@ -65,9 +68,16 @@ class Issue(models.Model):
             _legal_severities("issue_severities_are_legal"),
             models.CheckConstraint(condition=Q(occurrence_count__gte=1), name="issue_was_seen"),
         ]
+        indexes = [
+            # the admin's list, newest first, by its filters, and its search: the beginning of a key
+            # in any case (an index of the key as it is would tempt the planner away from those of record)
+            models.Index(fields=["-id"], condition=Q(effective_severity=MAJOR), name="issue_list_major"),
+            models.Index(fields=["-id"], condition=Q(expected_fail=True), name="issue_list_expected"),
+            models.Index(OpClass(Upper("issue_key"), "text_pattern_ops"), name="issue_key_prefix"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.phase_id}:{self.issue_key}"
+        return visible(self.issue_key)
 
 
 class TierIssue(models.Model):
@@ -120,13 +130,14 @@ class RunIndexEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.run_id}:{self.issue_key}"
+        return visible(self.issue_key)
 
 
 class BacklogEntry(models.Model):
     """One key in a project's memory, over all its runs.
 
-    Ages count distinct runs and tiers begun while the entry was open. `paths` are files that evidence
+    Ages count distinct runs and tiers begun while the entry was open; `accepted_until` is set exactly while it
+    is accepted. `paths` are files that evidence
     names, `scopes` the scopes (lists of globs) of phases that saw it. Runs are known by id as text: the
     memory outlives them.
     """
@@ -148,6 +159,7 @@ class BacklogEntry(models.Model):
     last_seen_at = models.DateTimeField()
     # when it was last opened or reopened: runs and tiers begun before that don't age it
     opened_at = models.DateTimeField()
+    accepted_until = models.DateTimeField(null=True, blank=True)
     seen_in_runs = models.JSONField(default=list)
     seen_in_tiers = models.JSONField(default=list)
     paths = models.JSONField(default=list, blank=True)
@@ -169,6 +181,10 @@ class BacklogEntry(models.Model):
                 condition=~Q(status=str(BacklogStatus.NEEDS_CLEANUP)) | Q(effective_severity=MAJOR),
                 name="backlog_aged_counts_as_major",
             ),
+            models.CheckConstraint(
+                condition=Q(status=str(BacklogStatus.ACCEPTED)) ^ Q(accepted_until=None),
+                name="backlog_accepted_until_a_date",
+            ),
         ]
         indexes = [
             # aging, the end of a run, the strategy's backlog: what is open, in key order
@@ -179,14 +195,36 @@ class BacklogEntry(models.Model):
             ),
             # the reports and Prometheus: how many entries a status has
             models.Index(fields=["project", "status"], name="backlog_by_status"),
+            # the start of a run and the sweep: acceptances that have ended
+            models.Index(
+                fields=["project", "accepted_until"],
+                condition=Q(status=str(BacklogStatus.ACCEPTED)),
+                name="backlog_accepted",
+            ),
+            # the admin's list, newest first, by its filters; none holds a column that aging or a report moves
+            models.Index(fields=["project", "-id"], name="backlog_list_project"),
+            models.Index(fields=["status", "-id"], name="backlog_list_status"),
+            models.Index(fields=["category", "-id"], name="backlog_list_category"),
+            models.Index(fields=["-id"], condition=Q(effective_severity=MAJOR), name="backlog_list_major"),
+            # the admin's search: the beginning of a key in any case
+            models.Index(OpClass(Upper("issue_key"), "text_pattern_ops"), name="backlog_key_prefix"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.project_id}:{self.issue_key}"
+        return visible(self.issue_key)
+
+    def is_aged(self, thresholds: Thresholds) -> bool:
+        """Tell whether a report of it counts as major for its age; one that is accepted doesn't."""
+        return self.status != BacklogStatus.ACCEPTED and thresholds.reached(
+            self.age_in_runs, self.age_in_tiers
+        )
 
 
 class BacklogEvent(models.Model):
-    """One change of an entry's status: who, why, when, in which run. Append-only by trigger."""
+    """One change of an entry's status: who, why, when, in which run. Append-only by trigger.
+
+    `until` is an acceptance's end.
+    """
 
     entry = models.ForeignKey(BacklogEntry, on_delete=models.PROTECT, related_name="events")
     event = models.CharField(max_length=16)
@@ -196,6 +234,7 @@ class BacklogEvent(models.Model):
     why = models.TextField(blank=True, default="")
     run_id = models.CharField(max_length=128, blank=True, default="")
     correlation_id = models.CharField(max_length=128, blank=True, default="")
+    until = models.DateTimeField(null=True, blank=True)
     at = models.DateTimeField()
 
     class Meta:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models import Q
 
-from issues.aging import AGEABLE_STATUSES, LIVE_STATUSES, Thresholds
+from issues.aging import AGEABLE_STATUSES, LIVE_STATUSES, Status, Thresholds
 
 if TYPE_CHECKING:  # the base classes name them as text
     from issues.models import BacklogEntry, Issue  # noqa: F401
@@ -26,8 +26,12 @@ class BacklogEntryQuerySet(models.QuerySet["BacklogEntry"]):
     """A backlog's entries by where they stand."""
 
     def live(self) -> BacklogEntryQuerySet:
-        """Entries that are not resolved."""
+        """Entries that are neither resolved nor accepted."""
         return self.filter(status__in=LIVE_STATUSES)
+
+    def lapsed(self, now: datetime) -> BacklogEntryQuerySet:
+        """Entries that were accepted until a time that has come."""
+        return self.filter(status=Status.ACCEPTED, accepted_until__lte=now)
 
     def open_before(self, moment: datetime | None) -> BacklogEntryQuerySet:
         """Live entries opened before the moment; None means now."""

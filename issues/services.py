@@ -122,7 +122,7 @@ def _fold(levels: _Levels, run: Run, report: IssueReport, reporter: str) -> None
     """Add one report to the rows in memory."""
     effective = worst(report.severity, levels.rules.severity.floor(report.category))
     standing = levels.backlog.get(report.issue_key)
-    if standing and levels.rules.thresholds.reached(standing.age_in_runs, standing.age_in_tiers):
+    if standing and standing.is_aged(levels.rules.thresholds):
         effective = MAJOR
     _fold_issue(levels, run, report, reporter, effective)
     _fold_index(levels, run, report, effective)

@@ -1,4 +1,6 @@
-"""What beat does for backlogs: ages what a start did not, and applies thresholds that have changed since."""
+"""What beat does for backlogs: opens what was accepted until now, ages what a start did not, and applies
+thresholds that have changed since.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,9 @@ import structlog
 from django.db import connection, transaction
 from django.db.models import Exists, Min, OuterRef
 
+from autopack_site.kernel import clock
 from issues.aging import project_thresholds
-from issues.backlog import age, lock_backlog, mark_aged
+from issues.backlog import age, lapse, lock_backlog, mark_aged
 from issues.models import BacklogAging, BacklogEntry
 from runs import outbox
 from runs.models import Run, Tier
@@ -20,18 +23,19 @@ MAX_BEGUN = 200  # runs, and tiers, that one sweep ages a project for; the next 
 
 
 def sweep_backlogs() -> int:
-    """Age and mark the open entries of every project; return how many projects changed.
+    """Open what is accepted no longer, age and mark open entries; return how many projects changed.
 
     One short transaction a project. Two sweeps at once do the work once.
     """
     changed = 0
     live = BacklogEntry.objects.live().filter(project=OuterRef("pk"))
-    for project in Project.objects.filter(Exists(live)).select_related("ruleset"):
+    lapsed = BacklogEntry.objects.lapsed(clock.now()).filter(project=OuterRef("pk"))
+    for project in Project.objects.filter(Exists(live) | Exists(lapsed)).select_related("ruleset"):
         with transaction.atomic():
             did = _sweep(project)
         if did:
             changed += 1
-            _renew_files(project)
+            renew_files(project)
     return changed
 
 
@@ -41,10 +45,11 @@ def _sweep(project: Project) -> bool:
         if not cursor.fetchone()[0]:
             return False  # another beat's sweep is at this project
     lock_backlog(project.pk)
+    opened = lapse(project.pk)
     begun = _age_for_what_began(project)
     thresholds = project_thresholds(project.ruleset.document if project.ruleset else {})
     marked = mark_aged(project.pk, thresholds, why="the sweep applies the ruleset's thresholds")
-    return bool(begun or marked)
+    return bool(opened or begun or marked)
 
 
 def _age_for_what_began(project: Project) -> int:
@@ -72,7 +77,7 @@ def _age_for_what_began(project: Project) -> int:
     return begun
 
 
-def _renew_files(project: Project) -> None:
+def renew_files(project: Project) -> None:
     """Intend the backlog's file anew, by way of the project's newest run.
 
     In a transaction of its own: a supervisor may hold the same outbox row while it waits for the backlog.

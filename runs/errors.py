@@ -131,6 +131,13 @@ class NoAudit(Conflict):
     title = "No audit is open for this phase"
 
 
+class TokenEnded(Conflict):
+    """The token is revoked."""
+
+    code = "token-ended"
+    title = "The token is revoked"
+
+
 class NoBuild(Conflict):
     """The lease is not one to build under."""
 

@@ -54,5 +54,26 @@ class StrategyFrozen(Conflict):
     title = "The run's strategy is frozen"
 
 
+class ConfigMoved(Conflict):
+    """Somebody else has changed the configuration since it was read."""
+
+    code = "config-moved"
+    title = "The configuration has changed meanwhile"
+
+
+class RulesetMoved(Conflict):
+    """Another version is in force than the one that was read."""
+
+    code = "ruleset-moved"
+    title = "Another version of the ruleset is in force meanwhile"
+
+
+class NothingChanged(Conflict):
+    """The new content is the one in force."""
+
+    code = "nothing-changed"
+    title = "Nothing would change"
+
+
 class NotCanonical(ValueError):
     """A value has no canonical JSON form (RFC 8785): a programming error, never a caller's."""

@@ -56,6 +56,33 @@ class Project(models.Model):
         return ProjectConfig.from_json(self.config)
 
 
+class ProjectRevision(models.Model):
+    """One state of a project's configuration, with its text as the operator wrote it (comments and all).
+
+    Numbered from 1. Never changed or deleted: the database refuses.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="revisions", db_index=False)
+    number = models.PositiveIntegerField()
+    config_text = models.TextField(blank=True)
+    config = models.JSONField()
+    config_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    created_by = models.CharField(max_length=150)
+    why = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["project", "-number"]
+        constraints = [
+            # its index serves the newest revision and a project's history
+            models.UniqueConstraint(fields=["project", "number"], name="strategy_revision_number"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="strategy_revision_number_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"revision {self.number}"
+
+
 class Ruleset(models.Model):
     """One version of a project's rules. Never changed or deleted: the database refuses."""
 

@@ -16,12 +16,21 @@ from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.config import ProjectConfig, load_config
 from strategy.defaults import default_ruleset
 from strategy.engine import compile_strategy
-from strategy.errors import NoProject, NoRuleset, ProjectExists, ProjectNotFound, StrategyFrozen
-from strategy.models import Project, Ruleset, Strategy
+from strategy.errors import (
+    ConfigMoved,
+    NoProject,
+    NoRuleset,
+    NothingChanged,
+    ProjectExists,
+    ProjectNotFound,
+    RulesetMoved,
+    StrategyFrozen,
+)
+from strategy.models import Project, ProjectRevision, Ruleset, Strategy
 from strategy.scopes import resolve_scopes
 from strategy.sources import check_source
 from strategy.types import BacklogItem, CompiledStrategy, Plan, RunOptions
-from strategy.validation import check_ruleset
+from strategy.validation import check_ruleset, check_ruleset_text
 
 _DEFAULT_PROJECT_LOCK = "strategy.default_project"
 
@@ -55,21 +64,29 @@ def add_project(
         if not Project.objects.named(project_id).exists():
             raise
         raise ProjectExists(f"Project {project_id} exists already") from None
+    _add_revision(project, config_text or "", config=config, number=1, by=by, why="the project was added")
     add_ruleset(project, {**default_ruleset(project_id), **_policy(config)}, by)
     return project
 
 
 @transaction.atomic
-def update_project_config(project_id: str, *, config_text: str, by: str) -> Project:
-    """Replace a project's configuration; runs that have started keep their strategy.
+def update_project_config(
+    project_id: str, *, config_text: str, by: str, why: str = "", expected: int | None = None
+) -> Project:
+    """Replace a project's configuration; runs that have started keep the one they started with.
 
     When what patches may hold has changed (`allow`, `protected_paths`), the ruleset gets a new version with
-    it. Raises ProjectNotFound and Invalid.
+    it. `expected` is the number of the revision that the change was made from. Raises ProjectNotFound,
+    Invalid, and ConfigMoved when the newest revision is another.
     """
     config = load_config(config_text)
-    project = Project.objects.select_for_update().filter(project_id=project_id).first()
-    if project is None:
-        raise ProjectNotFound(f"Project {project_id} not found")
+    project = _locked(project_id)
+    newest = project.revisions.order_by("-number").first()
+    number = newest.number if newest else 0
+    if expected is not None and expected != number:
+        raise ConfigMoved(f"Revision {number} of {project_id}'s configuration is newer than {expected}")
+    if newest is None or newest.config_text != config_text:
+        _add_revision(project, config_text, config=config, number=number + 1, by=by, why=why)
     before = _policy(project.settings)
     project.config = config.to_json()
     project.config_hash = config.sha256
@@ -116,6 +133,25 @@ def add_ruleset(project: Project, document: Any, by: str) -> Ruleset:
     Project.objects.filter(pk=project.pk).update(ruleset=ruleset, updated_at=now)
     project.ruleset, project.updated_at = ruleset, now
     return ruleset
+
+
+@transaction.atomic
+def revise_ruleset(project_id: str, *, text: str, by: str, expected: int) -> Ruleset:
+    """Put a JSON or YAML text in force as the project's next ruleset; return it.
+
+    `expected` is the version that was in force when the text was written (0 for none). Raises ProjectNotFound,
+    Invalid (rows name line and field), RulesetMoved, and NothingChanged for the content in force.
+    """
+    document = check_ruleset_text(text)
+    project = _locked(project_id)
+    current = project.ruleset
+    version = current.version if current else 0
+    if version != expected:
+        raise RulesetMoved(f"Version {version} of {project_id}'s ruleset is in force, no longer {expected}")
+    named = {**document, "version": version, "project_id": document.get("project_id", project_id)}
+    if current is not None and canonical_bytes(named) == canonical_bytes(current.document):
+        raise NothingChanged(f"That is version {version}, which is in force")
+    return add_ruleset(project, document, by)
 
 
 def project_for(project_id: str | None) -> Project:
@@ -179,6 +215,32 @@ def freeze(run_id: str, project: Project, compiled: CompiledStrategy) -> Strateg
     if not is_new and strategy.sha256 != compiled.sha256:
         raise StrategyFrozen(f"Run {run_id} has a strategy already, with other content")
     return strategy
+
+
+def _locked(project_id: str) -> Project:
+    project = (
+        Project.objects.select_related("ruleset")
+        .select_for_update(of=("self",))
+        .filter(project_id=project_id)
+        .first()
+    )
+    if project is None:
+        raise ProjectNotFound(f"Project {project_id[:128]} not found")
+    return project
+
+
+def _add_revision(
+    project: Project, text: str, *, config: ProjectConfig, number: int, by: str, why: str
+) -> None:
+    ProjectRevision.objects.create(
+        project=project,
+        number=number,
+        config_text=text,
+        config=config.to_json(),
+        config_hash=config.sha256,
+        created_by=by[:150],
+        why=why,
+    )
 
 
 def _take_default_mark() -> None:

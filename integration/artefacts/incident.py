@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from autopack_site.kernel.visible import visible
 from integration.artefacts import names
 from integration.artefacts.advice import NEXT_STEPS
 from integration.artefacts.names import Place
 from integration.artefacts.rows import RunRows
-from integration.artefacts.text import block, code, iso, json_bytes, json_line, markdown, table, visible
+from integration.artefacts.text import block, code, iso, json_bytes, json_line, markdown, table
 from integration.redaction import redact, redact_bytes
 from runs.models import Attempt, Phase, Transition
 

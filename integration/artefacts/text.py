@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.visible import UNUSUAL, is_unseen, visible
 from integration.redaction import MIN_CHARS, redact, redact_json
 
 MAX_INLINE_CHARS = 300
 MAX_BLOCK_CHARS = 20_000
 
-_UNUSUAL = re.compile(r"[^\x20-\x7e\n\t]")
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-# Letters and marks that are drawn as nothing, though no category says so.
-_BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
 _SIMPLE = re.compile(r"[A-Za-z0-9_.:/-]+")
 _SPACES = re.compile(r"[ \t\r\n]+")
 _BACKTICKS = re.compile(r"`+")
@@ -35,11 +29,6 @@ _BACKTICKS = re.compile(r"`+")
 def iso(moment: datetime | None) -> str | None:
     """Return a time as API.md writes it: UTC, microseconds, `Z`. None stays None."""
     return clock.stamp(moment)
-
-
-def visible(text: str) -> str:
-    """Return text with every character that acts instead of being seen as an escape; lines and tabs stay."""
-    return _UNUSUAL.sub(_escape, text.replace("\r\n", "\n"))
 
 
 def code(value: object, *, limit: int = MAX_INLINE_CHARS) -> str:
@@ -86,7 +75,7 @@ def markdown(*parts: str) -> bytes:
 def json_bytes(value: Any) -> bytes:
     """Return value as JSON for people: keys sorted, indented; what can't be seen is written as an escape."""
     text = json.dumps(redact_json(value), ensure_ascii=False, indent=2, sort_keys=True)
-    return (_UNUSUAL.sub(_json_escape, text) + "\n").encode("utf-8")
+    return (UNUSUAL.sub(_json_escape, text) + "\n").encode("utf-8")
 
 
 def json_rows_bytes(value: Mapping[str, Any], rows: str) -> bytes:
@@ -104,12 +93,12 @@ def json_rows_bytes(value: Mapping[str, Any], rows: str) -> bytes:
     body = opened + "\n" + ",\n".join(lines) + "\n  " + closed if lines else opened + closed
     members = [f"  {_dumps(key)}: {body if key == rows else _dumps(shown[key])}" for key in sorted(shown)]
     text = "{\n" + ",\n".join(members) + "\n}\n"
-    return _UNUSUAL.sub(_json_escape, text).encode("utf-8")
+    return UNUSUAL.sub(_json_escape, text).encode("utf-8")
 
 
 def json_line(value: Any) -> bytes:
     """Return value as one line of JSON, keys sorted."""
-    return (_UNUSUAL.sub(_json_escape, _dumps(redact_json(value))) + "\n").encode("utf-8")
+    return (UNUSUAL.sub(_json_escape, _dumps(redact_json(value))) + "\n").encode("utf-8")
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
@@ -119,20 +108,6 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in _BACKTICKS.findall(text)), default=0)
 
 
-def _is_unseen(char: str) -> bool:
-    return unicodedata.category(char) in _UNSEEN or _BLANK.match(char) is not None
-
-
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
-    if not _is_unseen(char):
-        return char
-    point = ord(char)
-    if point < 0x100:
-        return f"\\x{point:02x}"
-    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
-
-
 def _json_escape(match: re.Match[str]) -> str:
     char = match[0]
-    return json.dumps(char)[1:-1] if _is_unseen(char) else char
+    return json.dumps(char)[1:-1] if is_unseen(char) else char

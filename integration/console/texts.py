@@ -10,7 +10,7 @@ import re
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from integration.artefacts.text import visible
+from autopack_site.kernel.visible import visible
 from integration.redaction import redact
 
 # Colours and other renditions: noise in a page. Every other control sequence is shown, not obeyed.

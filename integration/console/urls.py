@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from integration.console import attempt_views, board_views, run_views
+from integration.console import attempt_views, board_views, run_views, stuck_views
 
 app_name = "console"
 urlpatterns = [
@@ -24,4 +24,6 @@ urlpatterns = [
     path("board/attempts/<str:attempt_id>/patch/", attempt_views.attempt_patch, name="attempt-patch"),
     path("board/gates/<str:gate_id>/log/", attempt_views.gate_log_part, name="gate-log"),
     path("board/gates/<str:gate_id>/log/whole/", attempt_views.gate_log_whole, name="gate-log-whole"),
+    path("stuck/", stuck_views.stuck_work, name="stuck"),
+    path("stuck/<str:kind>/<str:key>/", stuck_views.retry, name="retry"),
 ]

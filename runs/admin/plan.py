@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from django.contrib import admin, messages
+from typing import Any
+
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from runs import services
-from runs.admin.base import HistoryAdmin, reported
+from runs.admin.base import HistoryAdmin
 from runs.models import Phase, Run, Tier
+from strategy.admin import DecidingAdmin, Decision
+
+
+def _cancel(request: HttpRequest, run: Run, fields: dict[str, Any]) -> str:
+    services.cancel_run(run.pk, by=request.user.get_username(), why=fields["why"])
+    return "Cancelled"
+
+
+CANCEL = Decision(
+    title="Cancel runs",
+    button="Cancel them",
+    note="Cancelling ends them for good: leases are taken back, gates are called off, nothing more is merged. What "
+    "is on their branches stays there.",
+    permission="runs.change_run",
+    act=_cancel,
+    is_danger=True,
+)
 
 
 @admin.register(Run)
-class RunAdmin(HistoryAdmin):
+class RunAdmin(DecidingAdmin, HistoryAdmin):
     """Runs, and the one thing an operator does to them."""
 
     deferred = ("config", "failure_reason")
@@ -32,15 +51,9 @@ class RunAdmin(HistoryAdmin):
         return request.user.has_perm("runs.change_run")
 
     @admin.action(description="Cancel selected runs", permissions=["cancel"])
-    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         """Cancel each run; say which could not be."""
-        cancelled = 0
-        for run_id in queryset.values_list("run_id", flat=True):
-            with reported(self, request, run_id):
-                services.cancel_run(run_id, by=request.user.get_username(), why="cancelled in the admin")
-                cancelled += 1
-        if cancelled:
-            self.message_user(request, f"Cancelled: {cancelled}", messages.SUCCESS)
+        return self.decide_many(request, queryset, CANCEL)
 
 
 @admin.register(Tier)

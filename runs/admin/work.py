@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 
 from runs.admin.base import HistoryAdmin
 from runs.models import Attempt, Lease, Outbox
+from runs.retries import send_again
+from strategy.admin import DecidingAdmin, Decision
 
 SHOWN_PATCH_BYTES = 100_000
 
@@ -58,10 +61,34 @@ class LeaseAdmin(HistoryAdmin):
     raw_id_fields = ["run", "phase", "attempt"]
 
 
+def _send_again(request: HttpRequest, row: Outbox, fields: dict[str, Any]) -> str:
+    send_again(row.pk)
+    return f"Sent {row.topic} again"
+
+
+SEND_AGAIN = Decision(
+    title="Send messages again",
+    button="Send again",
+    note="A worker gets the message now. Work that is done meanwhile is not done twice: rows say what is to be done.",
+    permission="runs.change_outbox",
+    act=_send_again,
+)
+
+
 @admin.register(Outbox)
-class OutboxAdmin(HistoryAdmin):
+class OutboxAdmin(DecidingAdmin, HistoryAdmin):
     """Work that is still to be done."""
 
     list_display = ["topic", "key", "due_at", "sent_at", "sends", "correlation_id"]
     list_filter = ["topic"]
     search_fields = ["key", "correlation_id"]
+    actions = ["send_again"]
+
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may send messages again."""
+        return request.user.has_perm("runs.change_outbox")
+
+    @admin.action(description="Send again", permissions=["send"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Outbox]) -> HttpResponse | None:
+        """Send each message again."""
+        return self.decide_many(request, queryset, SEND_AGAIN)

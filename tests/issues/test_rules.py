@@ -13,7 +13,7 @@ from issues.evidence import joined, latest, path_in, paths_in, stable_key, stora
 from issues.severity import count_change, severity_rules, worst
 from strategy.defaults import default_ruleset
 
-EVENTS = ("aged", "resolved", "reopened")
+EVENTS = ("aged", "resolved", "reopened", "accepted", "lapsed")
 LEGAL = {
     ("open", "aged"): "needs_cleanup",
     ("reopened", "aged"): "needs_cleanup",
@@ -21,6 +21,12 @@ LEGAL = {
     ("reopened", "resolved"): "resolved",
     ("needs_cleanup", "resolved"): "resolved",
     ("resolved", "reopened"): "reopened",
+    ("open", "accepted"): "accepted",
+    ("reopened", "accepted"): "accepted",
+    ("needs_cleanup", "accepted"): "accepted",
+    ("accepted", "accepted"): "accepted",
+    ("accepted", "lapsed"): "open",
+    ("accepted", "resolved"): "resolved",
 }
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from runs import ports, services, supervisor
-from runs.models import ApiToken, Attempt, Run
-from runs.tokens import caller_of, create_token
+from runs.models import Attempt, Run
+from runs.tokens import create_token
 from strategy.models import Project
 from strategy.services import add_project
 from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
@@ -117,12 +117,17 @@ def test_cancelling_reports_what_could_not_be_cancelled(project: Project, operat
     start("r2")
     services.cancel_run("r1", by="someone", why="before")
     body = {"action": "cancel_runs", "_selected_action": ["r1", "r2"]}
-    page = operator.post("/admin/runs/run/", body, follow=True).content.decode()
+    assert operator.post("/admin/runs/run/", body).status_code == 200
+    assert Run.objects.get(pk="r2").completed_at is None
+    confirmed = {**body, "confirmed": "yes", "why": "the plan was wrong"}
+    page = operator.post("/admin/runs/run/", confirmed, follow=True).content.decode()
     assert "r1: Run r1 has ended: DONE_CANCELLED (run-ended)" in page
-    assert "Cancelled: 1" in page
+    assert "Cancel them: 1 of 2" in page
     run = Run.objects.get(pk="r2")
     assert run.state == "DONE_CANCELLED"
-    assert run.transitions.get(to_state="DONE_CANCELLED").who == "root"
+    ended = run.transitions.get(to_state="DONE_CANCELLED")
+    assert (ended.who, ended.why) == ("root", "the plan was wrong")
+    assert LogEntry.objects.get().change_message == "Cancelled. Why: the plan was wrong"
 
 
 def test_who_may_only_look_can_not_cancel(project: Project):
@@ -131,7 +136,8 @@ def test_who_may_only_look_can_not_cancel(project: Project):
     viewer.user_permissions.add(*_permissions("view_run"))
     client = Client()
     client.force_login(viewer)
-    client.post("/admin/runs/run/", {"action": "cancel_runs", "_selected_action": ["r1"]})
+    body = {"action": "cancel_runs", "_selected_action": ["r1"], "confirmed": "yes", "why": "x"}
+    client.post("/admin/runs/run/", body)
     assert Run.objects.get().completed_at is None
 
 
@@ -139,34 +145,3 @@ def _permissions(*names: str) -> list[Any]:
     from django.contrib.auth.models import Permission
 
     return list(Permission.objects.filter(codename__in=names))
-
-
-def test_a_new_token_is_shown_once(project: Project, operator: Client):
-    body = {"agent_name": "outside", "roles": ["builder"], "project": project.pk}
-    answer = operator.post("/admin/runs/apitoken/add/", body)
-    assert answer.status_code == 200, answer.content
-    assert "no-store" in answer["Cache-Control"]
-    found = re.search(r'<pre id="token-value">(\S+)</pre>', answer.content.decode())
-    assert found is not None
-    caller = caller_of(found[1])
-    assert caller is not None
-    assert (caller.name, caller.roles, caller.project_scope) == ("outside", frozenset({"builder"}), "demo")
-    token = ApiToken.objects.get()
-    for path in ("/admin/runs/apitoken/", f"/admin/runs/apitoken/{token.pk}/change/"):
-        page = operator.get(path).content.decode()
-        assert token.prefix in page
-        assert found[1] not in page
-        assert token.digest not in page
-
-
-def test_a_token_without_a_role_is_not_made(operator: Client):
-    answer = operator.post("/admin/runs/apitoken/add/", {"agent_name": "outside"})
-    assert answer.status_code == 200
-    assert not ApiToken.objects.exists()
-
-
-def test_revoked_tokens_no_longer_let_anyone_in(operator: Client):
-    value = create_token("outside", roles=["reader"])
-    body = {"action": "revoke_tokens", "_selected_action": [ApiToken.objects.get().pk]}
-    assert "Revoked: 1" in operator.post("/admin/runs/apitoken/", body, follow=True).content.decode()
-    assert caller_of(value) is None

@@ -249,25 +249,3 @@ def test_a_fault_in_the_file_is_told_with_path_and_line(tmp_path) -> None:
 def test_refusals_are_command_errors(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         project_command(*arguments)
-
-
-# --- the admin -------------------------------------------------------------------------------------------
-
-
-def test_the_admin_shows_and_does_not_edit(admin_client) -> None:
-    project = add()
-    strategy = services.freeze("r1", project, compile_one(project))
-    for model, row in (("project", project), ("ruleset", project.ruleset), ("strategy", strategy)):
-        assert admin_client.get(f"/admin/strategy/{model}/").status_code == 200
-        assert admin_client.get(f"/admin/strategy/{model}/{row.pk}/change/").status_code == 200
-        assert admin_client.get(f"/admin/strategy/{model}/add/").status_code == 403
-        assert (
-            admin_client.post(f"/admin/strategy/{model}/{row.pk}/delete/", {"post": "yes"}).status_code == 403
-        )
-
-
-def test_the_admin_marks_the_default_project(admin_client) -> None:
-    project = add()
-    data = {"action": "mark_as_default", "_selected_action": [project.pk]}
-    assert admin_client.post("/admin/strategy/project/", data).status_code == 302
-    assert services.project_for(None) == project

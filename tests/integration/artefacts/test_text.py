@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from autopack_site.kernel.visible import visible
 from integration.artefacts.text import (
     block,
     code,
@@ -20,7 +21,6 @@ from integration.artefacts.text import (
     json_rows_bytes,
     markdown,
     table,
-    visible,
 )
 from tests.integration.artefacts.builders import START
 

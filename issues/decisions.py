@@ -1,0 +1,62 @@
+"""What people decide about a backlog's entries: that one is accepted for a time, that one is resolved."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from autopack_site.kernel import clock
+from autopack_site.kernel.errors import Invalid, problem
+from issues.aging import after
+from issues.backlog import lock_backlog, tell
+from issues.errors import BacklogEntryNotFound
+from issues.evidence import storable
+from issues.models import BacklogEntry
+from issues.sweeps import renew_files
+
+MAX_WHY_CHARS = 4000
+
+
+def accept_entry(entry_pk: int, *, until: datetime, by: str, why: str) -> BacklogEntry:
+    """Accept an entry until a time to come: neither aged nor cleaned up, and open again afterwards.
+
+    It is kept and counted where it is seen, but a report of it no longer counts as major for its age. Accepting
+    it again moves the date. Raises BacklogEntryNotFound, Invalid (a time that has passed, no reason) and
+    IllegalTransition for an entry that is resolved.
+    """
+    if until <= clock.now():
+        raise Invalid([problem("date_past", ["until"], "An acceptance ends in the future")])
+    return _decide(entry_pk, "accepted", by=by, why=why, until=until)
+
+
+def resolve_entry(entry_pk: int, *, by: str, why: str) -> BacklogEntry:
+    """Resolve an entry by hand; it is reopened when it is reported again.
+
+    Raises BacklogEntryNotFound, Invalid (no reason) and IllegalTransition for one that is resolved already.
+    """
+    return _decide(entry_pk, "resolved", by=by, why=why, until=None)
+
+
+def _decide(entry_pk: int, event: str, *, by: str, why: str, until: datetime | None) -> BacklogEntry:
+    reason = storable(why.strip(), MAX_WHY_CHARS)
+    if not reason:
+        raise Invalid([problem("missing", ["why"], "A reason is required: it is kept with the decision")])
+    with transaction.atomic():
+        entry = _locked(entry_pk)
+        old = entry.status
+        entry.status, entry.accepted_until = after(old, event), until
+        entry.save(update_fields=["status", "accepted_until"])
+        tell([(entry.pk, event, old, str(entry.status), reason)], who=by, run_id="", until=until)
+    renew_files(entry.project)
+    return entry
+
+
+def _locked(entry_pk: int) -> BacklogEntry:
+    """Return the entry as it is under its backlog's lock."""
+    entries = BacklogEntry.objects.filter(pk=entry_pk)
+    project_pk = entries.values_list("project_id", flat=True).first()
+    if project_pk is None:
+        raise BacklogEntryNotFound(f"Backlog entry {entry_pk} not found")
+    lock_backlog(project_pk)
+    return entries.select_related("project").get()
