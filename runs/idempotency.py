@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -157,7 +158,7 @@ def sweep(limit: int = SWEEP_BATCH) -> int:
 
 def _take(digest: str, fingerprint: str) -> Turn | None:
     turn = Turn(digest, new_id())
-    values = {
+    values: dict[str, Any] = {
         "digest": digest,
         "fingerprint": fingerprint,
         "owner": turn.owner,

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 VIEW_RUNS = "runs.view_run"
 CHANGE_RUNS = "runs.change_run"
@@ -25,13 +25,13 @@ def operators_only(*permissions: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.has_perms(permissions):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
 
         @wraps(view)
-        def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def entered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             guarded: View = admin.site.admin_view(checked)
             return guarded(request, *args, **kwargs)
 

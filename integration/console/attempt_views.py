@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -75,7 +75,7 @@ def gate_log_part(request: HttpRequest, gate_id: str) -> HttpResponse:
 @require_safe
 @operators_only(VIEW_ATTEMPTS)
 @found_or_404
-def gate_log_whole(request: HttpRequest, gate_id: str) -> StreamingHttpResponse:
+def gate_log_whole(request: HttpRequest, gate_id: str) -> HttpResponseBase:
     """Send the whole log as stored, to be kept as a file."""
     gate = attempt_page.find_gate(gate_id)
     return StreamingHttpResponse(

@@ -107,7 +107,7 @@ class Board:
         return f"{counts['active']} active, {counts['failed']} failed, {counts['succeeded']} succeeded runs"
 
 
-class _Counted(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
+class _Counted(Paginator):
     """A paginator that is told how many there are."""
 
     def __init__(self, rows: RunQuerySet, count: int) -> None:
@@ -140,14 +140,14 @@ def _rows(runs: Sequence[Run], now: datetime) -> tuple[Row, ...]:
         .distinct("run_id")
         .values_list("run_id", "phase_id", "name", "state")
     }
-    phases = {
+    phases: dict[str, Any] = {
         row["run_id"]: row
         for row in Phase.objects.filter(run__in=ids)
         .order_by()
         .values("run_id")
         .annotate(count=Count("pk"), done=Count("pk", filter=Q(state__in=TERMINAL_PHASE_STATES)))
     }
-    tiers = {
+    tiers: dict[str, Any] = {
         row["run_id"]: row
         for row in Tier.objects.filter(run__in=ids)
         .order_by()

@@ -66,7 +66,10 @@ def _gates(run: Run) -> Chart:
     found = list(rows)[::-1]
     note = f"Seconds from start to verdict, the last {GATES_SHOWN} at most"
     passing = [verdict in GateRun.PASSING for _, _, verdict, _, _ in found]
-    lasted = [round((ended - started).total_seconds(), 1) for *_, started, ended in found]
+    lasted = [
+        round((ended - started).total_seconds(), 1) if started and ended else 0.0
+        for *_, started, ended in found
+    ]
     return charts.bars(
         "Gate duration",
         [f"{phase} #{number}" for phase, number, *_ in found],

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
@@ -22,14 +22,14 @@ from runs import ports, services
 
 EVENTS_A_PAGE = 100
 MAX_REASON_CHARS = 500
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def found_or_404(view: View) -> View:
     """Answer 404 for what isn't there. Nothing has a name with a NUL, which the database refuses to look for."""
 
     @wraps(view)
-    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if any("\x00" in str(value) for value in (*args, *kwargs.values())):
             raise Http404
         try:

@@ -24,9 +24,11 @@ class AgentChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Read the page, then the sums of those on it."""
         super().get_results(request)
-        agents = list(self.result_list)
+        agents: list[Any] = list(self.result_list)  # type: ignore[has-type]  # set by the base
         rows = Attempt.objects.filter(agent__in=[agent.name for agent in agents]).order_by().values("agent")
-        sums = {row["agent"]: row for row in rows.annotate(count=Count("*"), tokens=Sum("tokens_used"))}
+        sums: dict[str, Any] = {
+            row["agent"]: row for row in rows.annotate(count=Count("*"), tokens=Sum("tokens_used"))
+        }
         for agent in agents:
             row = sums.get(agent.name, {})
             agent.attempt_count, agent.token_count = row.get("count", 0), row.get("tokens")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -25,12 +25,13 @@ class OneForm(DefaultContentNegotiation):
     A client that asks for another form is better told in JSON than with 406; simple clients name no type.
     """
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """Return the first parser for a body without a type, else the one of its type."""
-        return parsers[0] if not request.content_type else super().select_parser(request, parsers)
+        return next(iter(parsers)) if not request.content_type else super().select_parser(request, parsers)
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """Return the first renderer and its media type."""
-        return renderers[0], renderers[0].media_type
+        first = next(iter(renderers))
+        return first, str(first.media_type)

@@ -76,7 +76,7 @@ class AgentView(APIView):
             repeats.finish(self.turn, response)
         return response
 
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # kept bytes
         """Turn a refusal into its answer; a repeat's is the one that was given before."""
         return exc.response if isinstance(exc, repeats.Repeated) else super().handle_exception(exc)
 

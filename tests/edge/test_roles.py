@@ -56,7 +56,7 @@ ROUTES = routes()
 
 def status_of(api: Api, route: Route) -> int:
     """Send a body that no route takes: who may call is told 422 or 404, and nothing changes."""
-    body = [] if route.method == "POST" else None
+    body: list[str] | None = [] if route.method == "POST" else None
     return int(api._call(route.method, route.path(), body, None).status_code)
 
 

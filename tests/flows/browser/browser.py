@@ -80,7 +80,7 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """Return the first element that matches, when there is one."""
-        return self.until(lambda: self.find_all(selector), what=selector)[0]  # type: ignore[no-any-return]
+        return self.until(lambda: self.find_all(selector), what=selector)[0]
 
     def find_all(self, selector: str) -> list[WebElement]:
         """Return the elements that match now."""

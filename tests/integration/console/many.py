@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection
 
 from runs.models import Run
@@ -12,7 +14,7 @@ def seed(count: int) -> None:
     """Write `count` runs of 2 tiers and 4 phases each, in every state, by a statement a table."""
     model = make_run(tiers=2, phases_per_tier=2)
     first, states = Run.objects.count(), [str(state) for state in Run.State]
-    numbers = {"first": first, "last": first + count - 1, "model": model.pk, "states": states}
+    numbers: dict[str, Any] = {"first": first, "last": first + count - 1, "model": model.pk, "states": states}
     copies = f"bulk_{first}"
     with connection.cursor() as cursor:
         cursor.execute(

@@ -113,7 +113,7 @@ def test_the_whole_log_is_sent_as_stored_as_a_file(operator: Client, gate: GateR
     data = b"\x1b[31m<b>\xff\n" * 200_000
     write(gate, data)
     answer = operator.get(f"/admin/board/gates/{gate.pk}/log/whole/")
-    assert b"".join(answer.streaming_content) == data
+    assert b"".join(answer) == data
     assert answer["Content-Type"] == "text/plain; charset=utf-8"
     assert answer["Content-Disposition"].startswith("attachment")
     assert answer["X-Content-Type-Options"] == "nosniff"
