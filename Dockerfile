@@ -6,8 +6,14 @@ COPY requirements.txt /tmp/requirements.txt
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --no-deps -r /tmp/requirements.txt
 
 FROM python:3.11-slim-bookworm
+# Debian removes a version when it mends it, so a pinned one would soon be no longer there. Debian's own
+# pg_dump is older than the server of docker-compose.yml; postgresql-common has the script that adds a newer.
+# hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends bubblewrap ca-certificates git openssh-client \
+ && apt-get install --yes --no-install-recommends bubblewrap ca-certificates git \
+    openssh-client postgresql-common \
+ && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
+ && apt-get install --yes --no-install-recommends postgresql-client-18 \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 autopack \
  && useradd --uid 10001 --gid autopack --create-home --shell /usr/sbin/nologin autopack \

@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports checks pytest torture screenshots bench up clean
+.PHONY: help setup demo test lint types imports checks pytest torture screenshots bench docs up clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,9 @@ screenshots: setup ## draw the pictures of the admin anew (needs Chromium)
 
 bench: setup ## the benchmarks, against their floors
 	$(PRIVATE_SERVICES) $(PY) -m benchmarks
+
+docs: setup ## the documentation as a site in .autopack/site, its links checked
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 clean: ## stop nothing, but remove this checkout's services' data, caches and environment
 	@if [ -x $(PY) ]; then \

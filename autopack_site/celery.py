@@ -3,15 +3,21 @@
 A worker keeps its database connection from task to task, as a web process does from request to request: old or
 broken ones are closed between tasks, and the first query of a task looks whether the other end still answers
 (CONN_MAX_AGE, CONN_HEALTH_CHECKS). So a database that was restarted costs at most the task that it interrupted.
+
+A task runs under the correlation id of the request that wanted it, handed on by the outbox; one that no request
+wanted (a sweep) gets an id of its own.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 from celery import Celery, signals
+
+from autopack_site.kernel import correlation
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "autopack_site.settings")
 
@@ -20,6 +26,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 # Left to itself Celery closes the connection before and after each task; the setting has no form under our prefix.
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks()
+import_module("autopack_site.worker_logs")  # reads the settings, so after they are named
 
 
 @signals.task_prerun.connect
@@ -30,3 +37,21 @@ def close_stale_connections(task: Any = None, **_: Any) -> None:
         from django.db import close_old_connections
 
         close_old_connections()
+
+
+@signals.task_prerun.connect
+def bind_correlation(
+    task: Any = None, task_id: str = "", kwargs: dict[str, Any] | None = None, **_: Any
+) -> None:
+    """Bind the message's correlation id, the task's and its run's to all that the task logs and writes."""
+    if task is not None and not task.request.is_eager:
+        value = (task.request.headers or {}).get(correlation.MESSAGE_HEADER)
+        run = {name: str(run_id) for name, run_id in (kwargs or {}).items() if name == "run_id"}
+        correlation.bind(value, task_id=task_id, **run)
+
+
+@signals.task_postrun.connect
+def clear_correlation(task: Any = None, **_: Any) -> None:
+    """Forget both."""
+    if task is not None and not task.request.is_eager:
+        correlation.clear()

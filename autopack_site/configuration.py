@@ -28,8 +28,14 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_PRODUCTION": "1 makes an unsafe configuration (weak key, debug, any host) refuse to start.",
         "AUTOPACK_SECRET_KEY": "Signs admin sessions. Unset: generated at the first `up`; production demands one.",
         "AUTOPACK_ALLOWED_HOSTS": "Host names that requests may name.",
+        "AUTOPACK_BEHIND_TLS": "1: a proxy speaks TLS for us and sets X-Forwarded-Proto; cookies by TLS only, HSTS.",
+        "AUTOPACK_HSTS_S": "How long browsers are told to use TLS only, where AUTOPACK_BEHIND_TLS is on.",
+        "AUTOPACK_TRUSTED_ORIGINS": "Further origins whose forms are taken, `https://name:port`: where a proxy "
+        "changes the Host header.",
         "AUTOPACK_OPEN_LOOPBACK": "1 lets calls without a token act as one legacy client; loopback only, "
         "never in production.",
+        "AUTOPACK_OPEN_PROMETHEUS": "1 lets `/prometheus` be read without a token from the machine itself, "
+        "not through a proxy.",
         "AUTOPACK_DEBUG": "Django's debug pages; never in production.",
         "AUTOPACK_SANDBOX_UID_BASE": "Under root: first of the 4,096 uids that gates and agents run as.",
         "AUTOPACK_UID_LOCK_DIR": "Under root: where those uids are locked, for all Autopacks of the machine.",
@@ -38,7 +44,15 @@ MEANINGS: dict[str, dict[str, str]] = {
     "Limits on what comes in": {
         "AUTOPACK_MAX_BODY_BYTES": "Largest request body.",
         "AUTOPACK_MAX_PATCH_BYTES": "Largest patch.",
-        "AUTOPACK_MAX_WAITERS": "Long polls that one web process holds; the next agent gets 204 and Retry-After.",
+        "AUTOPACK_MAX_WAITERS": "Long polls and streams that one web process holds; the next caller gets 204 and "
+        "Retry-After.",
+        "AUTOPACK_STREAM_LIMIT_S": "How long one stream of events or of a gate's log lasts; then the client resumes.",
+        "AUTOPACK_TOKEN_REQUESTS_PER_MINUTE": "Requests of one token: a bucket that refills evenly. 0 is no limit.",
+        "AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE": "The same for one address (of IPv6, one /64). 0 is no limit.",
+        "AUTOPACK_FAILED_TOKENS_PER_MINUTE": "Refused tokens of one address; further ones get 429. 0 is no limit.",
+        "AUTOPACK_TRUSTED_PROXIES": "Proxies in front that write X-Forwarded-For; 0: the connection's own address.",
+        "AUTOPACK_IDEMPOTENCY_WAIT_S": "How long a repeat waits for the first request with its `Idempotency-Key`.",
+        "AUTOPACK_IDEMPOTENCY_OWNER_S": "After so long without an answer that first request counts as dead.",
         "AUTOPACK_APPLY_LIMIT_S": "How long `builder_result` waits for the candidate before it answers without.",
     },
     "The engine's clocks": {

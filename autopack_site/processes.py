@@ -51,6 +51,7 @@ def process_table(
             "--bind", bind, "--worker-class", "gthread",
             "--workers", str(web_workers), "--threads", str(web_threads),
             "--keep-alive", "75", "--graceful-timeout", "10", "--no-control-socket",
+            "--logger-class", "autopack_site.web_logs.WebLogger",
         ],
     )  # fmt: skip
     workers = [

@@ -29,6 +29,17 @@ SECRET_KEY = env_str("AUTOPACK_SECRET_KEY", LOCAL.get("secret_key", "insecure-de
 BIND = env_str("AUTOPACK_BIND", "127.0.0.1:8790")
 ALLOWED_HOSTS = env_list("AUTOPACK_ALLOWED_HOSTS", default="127.0.0.1,localhost,[::1]")
 OPEN_LOOPBACK = env_bool("AUTOPACK_OPEN_LOOPBACK", default=False)
+OPEN_PROMETHEUS = env_bool("AUTOPACK_OPEN_PROMETHEUS", default=False)
+# People and agents reach us through a proxy that speaks TLS and says so in X-Forwarded-Proto: cookies then travel
+# by TLS only, and plain requests are sent there, but for those that health checks inside the container make.
+BEHIND_TLS = env_bool("AUTOPACK_BEHIND_TLS", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+SECURE_SSL_REDIRECT = BEHIND_TLS
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^prometheus$"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+HSTS_S = env_int("AUTOPACK_HSTS_S", default=365 * 86_400, minimum=0)
+SECURE_HSTS_SECONDS = HSTS_S if BEHIND_TLS else 0
+CSRF_TRUSTED_ORIGINS = env_list("AUTOPACK_TRUSTED_ORIGINS", default="")
 
 INSTALLED_APPS = [
     "unfold",
@@ -40,8 +51,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_celery_beat",
-    "django_prometheus",
     "autopack_site",
     "strategy",
     "runs",
@@ -49,10 +60,10 @@ INSTALLED_APPS = [
     "integration",
 ]
 MIDDLEWARE = [
+    "autopack_site.kernel.correlation.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "autopack_site.content_security.ContentSecurityMiddleware",
-    "autopack_site.kernel.correlation.CorrelationMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -83,7 +94,8 @@ USE_I18N = False
 STATIC_URL = "static/"
 STATIC_ROOT = STATE_DIR / "static"
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("AUTOPACK_MAX_BODY_BYTES", default=16 * 1024 * 1024, minimum=1024)
-SILENCED_SYSTEM_CHECKS: list[str] = []
+# HSTS for subdomains and in browsers' lists binds a whole domain: that is for its owner, at the proxy.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # --- PostgreSQL and Redis ----------------------------------------------------------------------------
 DATABASE_URL = env_str(
@@ -120,6 +132,16 @@ CRASH_DIR = env_str("AUTOPACK_CRASH_DIR", "")
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
 # Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
 MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
+STREAM_LIMIT_S = env_float("AUTOPACK_STREAM_LIMIT_S", default=300.0, minimum=1.0)
+# An Idempotency-Key: how long a repeat waits for the first request, and how long that one may take at most
+# before its process counts as dead. Above the longest wait of a claim and APPLY_LIMIT_S together.
+IDEMPOTENCY_WAIT_S = env_float("AUTOPACK_IDEMPOTENCY_WAIT_S", default=10.0, minimum=0.0)
+IDEMPOTENCY_OWNER_S = env_float("AUTOPACK_IDEMPOTENCY_OWNER_S", default=120.0, minimum=0.1)
+# Buckets of a minute's worth; 0 is no limit. Fifty agents at two requests a second are 6,000 a minute together.
+TOKEN_REQUESTS_PER_MINUTE = env_int("AUTOPACK_TOKEN_REQUESTS_PER_MINUTE", default=6000, minimum=0)
+ADDRESS_REQUESTS_PER_MINUTE = env_int("AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE", default=30_000, minimum=0)
+FAILED_TOKENS_PER_MINUTE = env_int("AUTOPACK_FAILED_TOKENS_PER_MINUTE", default=60, minimum=0)
+TRUSTED_PROXIES = env_int("AUTOPACK_TRUSTED_PROXIES", default=0, minimum=0)
 # Uids are the machine's, so under root their locks are too: two Autopacks never give out the same one.
 UID_LOCK_DIR = env_path(
     "AUTOPACK_UID_LOCK_DIR", default=Path("/run/autopack") if os.geteuid() == 0 else STATE_DIR
@@ -171,6 +193,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": SWEEP_S,
         "options": {"expires": SWEEP_S, "queue": "sweep"},
     },
+    "seal-metrics": {
+        "task": "integration.tasks.seal_metrics",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0, "queue": "sweep"},
+    },
     "aging": {
         "task": "issues.tasks.age_backlogs",
         "schedule": AGING_SWEEP_S,
@@ -199,6 +226,9 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "autopack_site.kernel.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "runs.api.negotiation.OneForm",
+    "URL_FORMAT_OVERRIDE": None,
+    "DEFAULT_METADATA_CLASS": None,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
 SPECTACULAR_SETTINGS = {
@@ -207,6 +237,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "runs.api.openapi.complete",
+    ],
     "ENUM_NAME_OVERRIDES": {"SeverityEnum": ["minor", "major"]},
 }
 
@@ -215,7 +249,8 @@ LOGGING_CONFIG = None
 # A command at a terminal prints its own answer; what serves (gunicorn, celery) tells what it does.
 _IS_COMMAND = Path(sys.argv[0]).name == "manage.py" or "PYTEST_VERSION" in os.environ
 LOG_LEVEL = env_str("AUTOPACK_LOG_LEVEL", "WARNING" if _IS_COMMAND else "INFO").upper()
-logs.configure(level=LOG_LEVEL, as_json=env_bool("AUTOPACK_LOG_JSON", default=False))
+LOG_JSON = env_bool("AUTOPACK_LOG_JSON", default=False)
+logs.configure(level=LOG_LEVEL, as_json=LOG_JSON)
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 # --- the admin ---------------------------------------------------------------------------------------

@@ -65,14 +65,14 @@ def _candidate(attempt: Attempt) -> Candidate:
         timestamp=attempt.submitted_at or attempt.created_at,
     )
     crash.line("candidate-built")
-    mirror.keep(run.run_id, phase.phase_id, _ref_number(attempt), candidate.sha)
+    mirror.keep(run.run_id, phase.phase_id, ref_number(attempt, attempt.rebuilds), candidate.sha)
     return candidate
 
 
-def _ref_number(attempt: Attempt) -> int:
-    """Return the number under which the candidate is kept: attempts and their rebuilds, all distinct."""
+def ref_number(attempt: Attempt, rebuild: int) -> int:
+    """Return the number under which a candidate is kept: attempts and their rebuilds, all distinct."""
     kinds = {Attempt.Kind.BUILD: 0, Attempt.Kind.AUDIT_PATCH: 1}
-    return attempt.rebuilds * 10_000 + attempt.number * 10 + kinds[Attempt.Kind(attempt.kind)]
+    return rebuild * 10_000 + attempt.number * 10 + kinds[Attempt.Kind(attempt.kind)]
 
 
 def subject(phase: Phase) -> str:

@@ -116,7 +116,7 @@ def _serve(run: Run, agent: AgentConfig, claim: Claim, is_lost: Callable[[], boo
         try:
             result = read_result(out)
         except BadResult as error:
-            _fail(claim, _Failure(f"{claim.kind}er-result", str(error)))
+            _fail(claim, _Failure(f"{_who(claim)}-result", str(error)))
             return None
         if claim.kind == "audit":
             _submit_audit(claim, result)
@@ -146,7 +146,7 @@ def _run(
 
 
 def _failure_of(outcome: Outcome, claim: Claim, agent: AgentConfig) -> _Failure | None:
-    who = "builder" if claim.kind == "build" else "auditor"
+    who = _who(claim)
     if outcome.succeeded:
         return None
     path = log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}")
@@ -158,6 +158,10 @@ def _failure_of(outcome: Outcome, claim: Claim, agent: AgentConfig) -> _Failure 
         return _Failure(f"{who}-timeout", f"{agent.name} was stopped after {agent.timeout_s} s")
     how = f"exit code {outcome.exit_code}" if outcome.exit_code is not None else outcome.reason
     return _Failure(f"{who}-failed", f"{agent.name}: {how}. {last}"[:2000])
+
+
+def _who(claim: Claim) -> str:
+    return "builder" if claim.kind == "build" else "auditor"
 
 
 def _fail(claim: Claim, failure: _Failure) -> None:

@@ -7,6 +7,7 @@ ids alone.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -119,6 +120,44 @@ class LogWriter:
         self._handle = self._open()
         self._size = os.fstat(self._handle).st_size
         self.omitted_bytes = omitted
+
+
+class Slice:
+    """The bytes of a log as it is now, in chunks: a writer that shortens it meanwhile changes nothing of them.
+
+    A log that isn't there yet is empty. Close it, also when it was never read.
+    """
+
+    def __init__(self, path: Path, *, chunk_bytes: int = 64 * 1024) -> None:
+        try:
+            self._handle = os.open(path, _READ)
+        except FileNotFoundError:
+            self._handle = -1
+        self.size_bytes = os.fstat(self._handle).st_size if self._handle >= 0 else 0
+        self._chunk_bytes = chunk_bytes
+        self.select(0, self.size_bytes)
+
+    def select(self, start: int, end: int) -> None:
+        """Yield only the bytes from start up to, but without, end."""
+        self._next, self._end = start, min(end, self.size_bytes)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._handle < 0 or self._next >= self._end:
+            raise StopIteration
+        data = os.pread(self._handle, min(self._chunk_bytes, self._end - self._next), self._next)
+        if not data:
+            raise StopIteration
+        self._next += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file. Safe to repeat."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 def read_range(path: Path, offset: int, limit: int) -> LogRange:

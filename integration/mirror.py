@@ -303,7 +303,7 @@ class Mirror:
             raise PushRejected("One ref is named twice")
         for ref in wanted:
             pushable(ref)
-        present = self._remote_refs(there, tuple(wanted), timeout_s=timeout_s)
+        present = self.remote_refs(there, tuple(wanted), timeout_s=timeout_s)
         missing = {ref: sha for ref, sha in wanted.items() if present.get(ref) != sha}
         if not missing:
             return ()
@@ -324,11 +324,11 @@ class Mirror:
         """Tell whether the project's repository is seen to have every (commit, ref) pair."""
         wanted = {ref: sha for sha, ref in refspecs}
         try:
-            return self._remote_refs(Source.of(source), tuple(wanted), timeout_s=60.0) == wanted
+            return self.remote_refs(Source.of(source), tuple(wanted), timeout_s=60.0) == wanted
         except AutopackError:
             return False
 
-    def _remote_refs(self, there: Source, refs: Sequence[str], *, timeout_s: float) -> dict[str, str]:
+    def remote_refs(self, there: Source, refs: Sequence[str], *, timeout_s: float) -> dict[str, str]:
         """Return what the remote has of refs. A symbolic one is refused: writing it would write another."""
         try:
             done = git.run(

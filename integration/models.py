@@ -83,6 +83,8 @@ class GateRun(models.Model):
                 name="gate_run_open_deadline",
             ),
             models.Index(fields=["run", "created_at"], name="gate_run_of_run"),
+            # Prometheus: gates that ended in a window
+            models.Index(fields=["ended_at"], condition=Q(state="DONE"), name="gate_run_ended"),
         ]
 
     def __str__(self) -> str:
@@ -137,3 +139,37 @@ class GitIntent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.ref}: {self.old_sha[:12]} -> {self.new_sha[:12]}"
+
+
+class MetricSeal(models.Model):
+    """Up to when `MetricTotal` holds what has happened. One row."""
+
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_metric_seal")]
+
+    def __str__(self) -> str:
+        return f"sealed until {self.until}"
+
+
+class MetricTotal(models.Model):
+    """What one series of a counter, or one bucket of a histogram, came to up to the seal (integration.metrics).
+
+    `le` is the bucket's upper bound, 0 for a counter. Rows only grow; their ids are the order of first sight.
+    """
+
+    metric = models.CharField(max_length=64)
+    labels = models.JSONField()
+    le = models.FloatField()
+    count = models.BigIntegerField()
+    total = models.FloatField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["metric", "labels", "le"], name="one_total_a_series_and_bucket")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.labels}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +30,10 @@ class Renewal:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._renewed_at = time.monotonic()
-        self._thread = threading.Thread(target=self._loop, daemon=True, name="lease-renewal")
+        context = contextvars.copy_context()  # its log lines carry the task's correlation id
+        self._thread = threading.Thread(
+            target=context.run, args=(self._loop,), daemon=True, name="lease-renewal"
+        )
 
     def __enter__(self) -> Renewal:
         self._thread.start()

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from integration import apply, command_agents, gate, merge, repository
 from integration.artefacts import service as artefacts
+from integration.metrics import totals
 from runs import outbox
 
 
@@ -55,3 +56,9 @@ def sweep() -> None:
     merge.recover()
     repository.sweep_work()
     repository.sweep_mirrors()
+
+
+@shared_task(time_limit=900)
+def seal_metrics() -> None:
+    """Add up what the days that are over hold for Prometheus."""
+    totals.seal()

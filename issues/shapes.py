@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
+from autopack_site.kernel import clock
 from issues.models import BacklogEntry, Issue, RunIndexEntry
 from runs.models import Phase, Run
 from strategy.models import Project
@@ -96,11 +96,7 @@ def backlog_entry_shape(entry: BacklogEntry) -> Shape:
         "age_in_tiers": entry.age_in_tiers,
         "first_seen_run_id": entry.first_seen_run_id,
         "last_seen_run_id": entry.last_seen_run_id,
-        "last_seen_at": _moment(entry.last_seen_at),
+        "last_seen_at": clock.stamp(entry.last_seen_at),
         "seen_in_tiers": entry.seen_in_tiers,
         "status": str(entry.status),
     }
-
-
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -118,8 +118,12 @@ def gate_breach(tier: Tier) -> Breach | None:
 def _count(attempt: Attempt, *, reserved: int = 0, used: int = 0) -> None:
     """Add to the counters of attempt's phase, tier and run. Callers hold the run's row lock."""
     if reserved or used:
-        with connection.cursor() as cursor:
-            cursor.execute(_COUNT, [reserved, used, attempt.phase_id, reserved, used, reserved, used])
+        _add(attempt.phase_id, reserved=reserved, used=used)
+
+
+def _add(phase_pk: int, *, reserved: int = 0, used: int = 0) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, [reserved, used, phase_pk, reserved, used, reserved, used])
 
 
 def _append(attempt: Attempt, kind: str, tokens: int | None, source: str, reason: str) -> None:
@@ -169,3 +173,26 @@ def book_late(attempt: Attempt, usage: Usage) -> None:
     Attempt.objects.filter(pk=attempt.pk).update(
         tokens_used=now, usage_source=usage.source, usage=usage.detail
     )
+
+
+def adjust(phase: Phase, tokens: int, *, reason: str) -> int:
+    """Bring the phase's spent tokens to an absolute figure by one signed entry; return the difference.
+
+    The caller holds the run's row lock and has read the phase under it.
+    """
+    change = tokens - phase.tokens_used
+    if change:
+        TokenEntry.objects.create(
+            run_id=phase.run_id,
+            tier_id=phase.tier_id,
+            phase=phase,
+            kind=TokenEntry.Kind.ADJUST,
+            envelope="build",
+            tokens=change,
+            usage_source=Attempt.UsageSource.REPORTED,
+            reason=reason,
+            at=clock.now(),
+        )
+        _add(phase.pk, used=change)
+        phase.tokens_used = tokens
+    return change

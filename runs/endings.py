@@ -35,12 +35,13 @@ def drop_open_work(phase: Phase, reason: str) -> None:
     ports.gates().cancel(phase.pk)
 
 
-def fail_phase(phase: Phase, cause: Cause, code: str, reason: str) -> None:
+def fail_phase(phase: Phase, cause: Cause, code: str, reason: str, *, who: str = SYSTEM) -> None:
     """End a phase as FAILED for a cause that the run may end with."""
     drop_open_work(phase, code)
     move(
         phase,
         "failed",
+        who=who,
         why=reason,
         data={"cause": str(cause), "code": code},
         failure_cause=str(cause),
@@ -50,9 +51,17 @@ def fail_phase(phase: Phase, cause: Cause, code: str, reason: str) -> None:
     )
 
 
-def skip_phase(phase: Phase, reason: str) -> None:
+def skip_phase(phase: Phase, reason: str, *, code: str = "dependency-failed", who: str = SYSTEM) -> None:
     """End a phase that will never be tried."""
-    move(phase, "skipped", why=reason, failure_code="dependency-failed", failure_reason=reason[:4000])
+    move(
+        phase,
+        "skipped",
+        who=who,
+        why=reason,
+        failure_code=code,
+        failure_reason=reason[:4000],
+        claim_deadline_at=None,
+    )
 
 
 def close_tier(tier: Tier, phases: list[Phase]) -> None:

@@ -19,6 +19,13 @@ class RunNotFound(NotFound):
     title = "Run not found"
 
 
+class InvalidRunState(AutopackError):
+    """No state of a run has this name."""
+
+    code, status = "invalid-run-state", 400
+    title = "No such state of a run"
+
+
 class PhaseNotFound(NotFound):
     """No such phase in this run."""
 
@@ -26,11 +33,32 @@ class PhaseNotFound(NotFound):
     title = "Phase not found"
 
 
+class InvalidPhaseState(AutopackError):
+    """No state of a phase has this name."""
+
+    code, status = "invalid-phase-state", 400
+    title = "Invalid phase state"
+
+
 class LeaseNotFound(NotFound):
     """No such lease."""
 
     code = "lease-not-found"
     title = "Lease not found"
+
+
+class AttemptNotFound(NotFound):
+    """No such attempt at this phase."""
+
+    code = "attempt-not-found"
+    title = "Attempt not found"
+
+
+class TokenNotFound(NotFound):
+    """No such token, or not one of the caller's project."""
+
+    code = "token-not-found"
+    title = "Token not found"
 
 
 class StaleLease(Conflict):
@@ -73,6 +101,20 @@ class EvidenceMissing(Conflict):
 
     code = "evidence-missing"
     title = "No gate evidence supports this"
+
+
+class MergePending(Conflict):
+    """The phase's green candidate is landing: what comes of that is decided already."""
+
+    code, retryable = "merge-pending", True
+    title = "The phase's merge is under way"
+
+
+class AttemptsUsed(Conflict):
+    """The phase has no attempt left to be tried with."""
+
+    code = "attempts-exhausted"
+    title = "No attempt is left"
 
 
 class PatchChanged(Conflict):

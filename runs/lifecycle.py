@@ -174,6 +174,15 @@ PHASE_MOVES: Moves = {
     (PhaseState.CI_RUNNING, "cancelled"): PhaseState.FAILED,
 }
 
+# The states that an operator may ask for by hand, and the event that each stands for. The others follow from
+# candidates, gates and merges alone.
+HAND_EVENTS: dict[PhaseState, str] = {
+    PhaseState.QUEUED: "requeued",
+    PhaseState.EXECUTING: "claimed",
+    PhaseState.FAILED: "failed",
+    PhaseState.SKIPPED: "skipped",
+}
+
 MACHINES: dict[str, Moves] = {"run": RUN_MOVES, "tier": TIER_MOVES, "phase": PHASE_MOVES}
 
 

@@ -21,6 +21,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.correlation import MESSAGE_HEADER
 from autopack_site.kernel.problem import correlation_id
 from runs.models import Outbox
 
@@ -118,7 +119,7 @@ def publish(row: Outbox) -> bool:
             task,
             kwargs=row.reference,
             queue=queue,
-            headers={"correlation_id": row.correlation_id},
+            headers={MESSAGE_HEADER: row.correlation_id},
             ignore_result=True,
         )
     except Exception as error:  # any broker fault: kombu raises many unrelated types

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from django.apps import apps
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from runs.lifecycle import (
     ACTIVE_RUN_STATES,
@@ -14,10 +16,20 @@ from runs.lifecycle import (
     TERMINAL_PHASE_STATES,
     AttemptState,
     PhaseState,
+    RunState,
 )
 
 if TYPE_CHECKING:  # the base classes name them as text
-    from runs.models import ApiToken, Attempt, Lease, Outbox, Phase, Run  # noqa: F401
+    from runs.models import ApiToken, Attempt, KeptAnswer, Lease, Outbox, Phase, Run, TokenEntry, Transition  # noqa: F401
+
+APPLY_EVENTS = ["applied", "attempt_refused"]
+SPENDING = ["settle", "adjust"]
+
+
+def _count_of(model: str) -> Coalesce:
+    """Count a run's rows of a model by its foreign key's index: two joins would multiply each other."""
+    rows = apps.get_model(model)._default_manager.filter(run=OuterRef("pk")).order_by().values("run")
+    return Coalesce(Subquery(rows.annotate(rows=Count("pk")).values("rows")), 0)
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -30,6 +42,27 @@ class RunQuerySet(models.QuerySet["Run"]):
     def terminal(self) -> RunQuerySet:
         """Runs that have ended."""
         return self.exclude(state__in=ACTIVE_RUN_STATES)
+
+    def ended_within(self, since: datetime | None, until: datetime | None) -> RunQuerySet:
+        """Runs that ended from since on and before until; None leaves that side open."""
+        window = Q(completed_at__isnull=False)
+        if since is not None:
+            window &= Q(completed_at__gte=since)
+        if until is not None:
+            window &= Q(completed_at__lt=until)
+        return self.filter(window)
+
+    def out_of_budget(self) -> RunQuerySet:
+        """Runs that a budget has ended."""
+        return self.filter(state=RunState.DONE_FAILED_BUDGET_EXHAUSTED)
+
+    def of_project(self, project_id: str | None) -> RunQuerySet:
+        """Runs of the project; None is every project."""
+        return self if project_id is None else self.filter(project__project_id=project_id)
+
+    def with_sizes(self) -> RunQuerySet:
+        """Add `phase_count` and `tier_count` to each run, counted in the same query."""
+        return self.annotate(phase_count=_count_of("runs.Phase"), tier_count=_count_of("runs.Tier"))
 
     def overdue(self, now: datetime) -> RunQuerySet:
         """Active runs past their wall-clock limit."""
@@ -69,6 +102,10 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
         """Audits."""
         return self.filter(kind="audit")
 
+    def decided_audits(self) -> AttemptQuerySet:
+        """Audits with their verdict."""
+        return self.audits().filter(state=AttemptState.DECIDED)
+
     def open(self) -> AttemptQuerySet:
         """Attempts that are not decided yet."""
         return self.filter(
@@ -96,6 +133,22 @@ class LeaseQuerySet(models.QuerySet["Lease"]):
         return self.live().filter(expires_at__lte=now)
 
 
+class TransitionQuerySet(models.QuerySet["Transition"]):
+    """Events by what they tell."""
+
+    def applied_or_refused(self) -> TransitionQuerySet:
+        """What came of the patches that builders submitted: a candidate, or a refusal."""
+        return self.filter(event__in=APPLY_EVENTS)
+
+
+class TokenEntryQuerySet(models.QuerySet["TokenEntry"]):
+    """Lines of the token ledger."""
+
+    def spent(self) -> TokenEntryQuerySet:
+        """What was spent, and corrections of it; not what was held meanwhile."""
+        return self.filter(kind__in=SPENDING)
+
+
 class OutboxQuerySet(models.QuerySet["Outbox"]):
     """Open work."""
 
@@ -110,3 +163,11 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def valid(self, now: datetime) -> ApiTokenQuerySet:
         """Tokens neither revoked nor expired."""
         return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class KeptAnswerQuerySet(models.QuerySet["KeptAnswer"]):
+    """Answers kept for repeats."""
+
+    def over(self, now: datetime) -> KeptAnswerQuerySet:
+        """Those whose time was over by now (the database's time)."""
+        return self.filter(kept_until__lte=now)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
@@ -13,10 +14,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from autopack_site.kernel.errors import NotFound
 from runs import services
 from runs.errors import LeaseHeld, LostRace, PhaseNotReady, RunEnded
-from runs.lifecycle import LIVE_RUN_STATES, AttemptState
+from runs.lifecycle import ACTIVE_RUN_STATES, LIVE_RUN_STATES, AttemptState, PhaseState
 from runs.models import Attempt, Phase, Run
 from runs.services import Claim
 
+T = TypeVar("T")
 INTERVAL_S = 0.25
 RUNS_A_LOOK = 20
 
@@ -127,6 +129,30 @@ def with_work(runs: QuerySet[Run], kind: str, categories: list[str] | None) -> Q
             wanted = wanted.filter(phase__task_category__in=categories)
         work = Exists(wanted)
     return runs.filter(work, state__in=LIVE_RUN_STATES)
+
+
+def in_turn(run_id: str, phase_id: str, work: Callable[[], T], *, wait_s: float) -> T:
+    """Do the work; where that raises PhaseNotReady as the phase's turn is still to come, wait and do it again.
+
+    Clients that claim nothing know no turns: they hand in one phase after the other. Waits wait_s seconds at the
+    most, and not at all when the waiters' places are taken.
+    """
+    queued = Phase.objects.filter(
+        run_id=run_id, phase_id=phase_id, run__state__in=ACTIVE_RUN_STATES, state=PhaseState.QUEUED
+    )
+    try:
+        return work()
+    except PhaseNotReady as early:
+        deadline = time.monotonic() + wait_s
+        try:
+            with waiters.place():
+                while not queued.filter(ready_at__isnull=False).exists():
+                    if time.monotonic() >= deadline or not queued.exists():
+                        raise early
+                    time.sleep(INTERVAL_S)
+        except WaitersFull:
+            raise early from None
+    return work()
 
 
 def _wait(wait_s: float, *, look: Callable[[], Claim | None], is_over: Callable[[], bool]) -> Claim | None:

@@ -47,7 +47,8 @@ else
     exit 1
 fi
 say "installing the locked requirements"
-# shellcheck disable=SC2086 (words, on purpose)
+# Words, on purpose.
+# shellcheck disable=SC2086
 $pip install $options --require-hashes --no-deps -r "$lock"
 printf '%s\n' "$hash" >"$stamp"
 say "done"

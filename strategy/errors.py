@@ -33,6 +33,13 @@ class ProjectNotFound(NotFound):
     title = "Project not found"
 
 
+class RulesetNotFound(NotFound):
+    """The project has no ruleset of this version."""
+
+    code = "ruleset-not-found"
+    title = "Ruleset not found"
+
+
 class ProjectExists(Conflict):
     """A project with this id exists already."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from autopack_site.kernel.errors import Invalid, problem
 
@@ -18,6 +18,24 @@ def check_source(source: str) -> str:
     if wrong:
         raise Invalid([problem("bad_source", ["source"], wrong)])
     return source
+
+
+def shown_source(source: str) -> str:
+    """Return source as it may be shown to anybody: a URL without what may be a credential.
+
+    Of http(s) URLs the whole user part goes, of others the password; query and fragment always go.
+    """
+    if "://" not in source:
+        return source
+    try:
+        parts = urlsplit(source)
+        user, password = parts.username, parts.password
+    except ValueError:
+        return "(a URL that can't be read)"
+    place = parts.netloc.rpartition("@")[2]
+    if user and password is None and parts.scheme.lower() not in ("http", "https"):
+        place = f"{user}@{place}"
+    return urlunsplit((parts.scheme, place, parts.path, "", ""))
 
 
 def _problem(source: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.db import connection
 from django.utils import timezone
@@ -20,3 +20,10 @@ def database_now() -> datetime:
         row = cursor.fetchone()
     value: datetime = row[0]
     return value
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """Return a time as API.md writes it: UTC, microseconds, `Z`. None stays None."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

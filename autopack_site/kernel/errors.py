@@ -9,13 +9,15 @@ class AutopackError(Exception):
     """A refusal or failure with a stable code.
 
     `detail` is for people; `extras` are fields added to the problem document. `retryable` says whether the
-    same call may succeed later without a change; it belongs to the class, never to a message.
+    same call may succeed later without a change; it belongs to the class, never to a message. `retry_after_s`
+    says when, in seconds.
     """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 400
     title: ClassVar[str] = "The request could not be carried out"
     retryable: ClassVar[bool] = False
+    retry_after_s: int = 1
 
     def __init__(self, detail: str | None = None, **extras: Any) -> None:
         self.detail = detail or self.title

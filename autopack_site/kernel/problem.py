@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -59,7 +60,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     elif isinstance(exc, AutopackError):
         body = document(status=exc.status, code=exc.code, title=exc.title, detail=exc.detail, **exc.extras)
         if exc.retryable:
-            headers["Retry-After"] = "1"
+            headers["Retry-After"] = str(exc.retry_after_s)
     elif isinstance(exc, exceptions.ValidationError):
         body = document(
             status=422,
@@ -77,12 +78,18 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     elif isinstance(exc, exceptions.APIException):
         code = exc.default_code.replace("_", "-")
         body = document(
-            status=exc.status_code, code=code, title=str(exc.default_detail), detail=str(exc.detail)
+            status=exc.status_code,
+            code=code,
+            title=HTTPStatus(exc.status_code).phrase,
+            detail=str(exc.detail),
         )
         if getattr(exc, "auth_header", None):
             headers["WWW-Authenticate"] = exc.auth_header  # type: ignore[attr-defined]
         if getattr(exc, "wait", None):
             headers["Retry-After"] = f"{exc.wait:.0f}"  # type: ignore[attr-defined]
+    elif isinstance(exc, (SuspiciousOperation, UnreadablePostError)):
+        detail = "The request can't be read as it was sent"
+        body = document(status=400, code="bad-request", title="Bad request", detail=detail)
     elif isinstance(exc, Http404):
         body = document(status=404, code="not-found", title="Not found", detail="Not found")
     elif isinstance(exc, PermissionDenied):

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from integration.artefacts.rows import RunRows
 from integration.artefacts.text import block, code, iso, markdown, table
-from runs.lifecycle import RunState
 from runs.models import Phase, Tier
+from runs.promotion import is_eligible
+from runs.reports import run_figures
 
 
 def is_promotable(rows: RunRows) -> bool:
-    """Tell whether the result may be promoted (SPEC section 10); the summary exists by being written."""
-    run = rows.run
-    return (
-        run.state == RunState.DONE_SUCCESS
-        and all(tier.cleanliness == "clean" for tier in rows.tiers)
-        and run.minor_issues_count <= run.max_minor_issues_total
-    )
+    """Tell whether the result may be promoted (SPEC section 10)."""
+    return is_eligible(rows.run, rows.tiers)[0]
 
 
 def run_summary(rows: RunRows) -> bytes:
     """Return the document. Pure."""
+    figures = run_figures(
+        rows.run, rows.tiers, rows.phases, distinct_issues=len(rows.issue_index["issues_by_key"])
+    )
     return markdown(
         f"# Run {code(rows.run.run_id)}",
         _facts(rows),
         _failure(rows),
         "## Budgets",
-        _budgets(rows),
+        _budgets(rows, figures),
         "## Tiers",
         table(
             ("#", "Tier", "Name", "State", "Cleanliness", "Phases", "Minor", "Major", "Tokens", "Gate runs"),
-            [_tier(rows, tier) for tier in rows.tiers],
+            [_tier(tier, row) for tier, row in zip(rows.tiers, figures["tiers"], strict=True)],
         ),
         "## Phases",
         table(
             ("#", "Phase", "Name", "State", "Category", "Complexity", "Builds", "Audits", "Tokens", "Minor",
              "Major", "Commit"),
-            [_phase(phase) for phase in rows.phases],
+            [_phase(phase, row) for phase, row in zip(rows.phases, figures["phases"], strict=True)],
         ),
         _failed_phases(rows),
     )  # fmt: skip
@@ -72,23 +73,23 @@ def _failure(rows: RunRows) -> str:
     return f"## Why it ended\n\nCode {code(run.failure_code)}.\n\n{block(run.failure_reason or '')}"
 
 
-def _budgets(rows: RunRows) -> str:
-    run = rows.run
+def _budgets(rows: RunRows, figures: dict[str, Any]) -> str:
+    run, budgets, issues = rows.run, figures["budgets"], figures["issues"]
     unknown = sum(
         attempt.usage_source == "unknown" and attempt.ended_at is not None for attempt in rows.attempts
     )
     return table(
         ("Budget", "Used", "Cap"),
         [
-            ("Tokens", run.tokens_used, run.token_cap),
+            ("Tokens", budgets["tokens_used"], budgets["token_cap"]),
             ("Tokens held by work in progress", run.tokens_reserved, "-"),
             ("Ended attempts whose usage is unknown", unknown, "-"),
-            ("Phases", len(rows.phases), run.max_phases),
+            ("Phases", budgets["phase_count"], budgets["max_phases"]),
             ("Minutes", _minutes(rows), run.max_duration_minutes),
             ("Gate runs", run.ci_runs_used, "by tier"),
-            ("Minor issues (distinct keys)", run.minor_issues_count, run.max_minor_issues_total),
-            ("Major issues (distinct keys)", run.major_issues_count, "by tier"),
-            ("Distinct issues", len(rows.issue_index["issues_by_key"]), "-"),
+            ("Minor issues (distinct keys)", issues["minor_count"], issues["max_minor_total"]),
+            ("Major issues (distinct keys)", issues["major_count"], "by tier"),
+            ("Distinct issues", issues["distinct_issues"], "-"),
         ],
     )
 
@@ -101,34 +102,34 @@ def _minutes(rows: RunRows) -> str:
     return f"{(run.completed_at - run.started_at).total_seconds() / 60:.1f}"
 
 
-def _tier(rows: RunRows, tier: Tier) -> tuple[object, ...]:
+def _tier(tier: Tier, row: dict[str, Any]) -> tuple[object, ...]:
     return (
         tier.tier_index,
-        code(tier.tier_id),
-        code(tier.name),
-        code(tier.state),
+        code(row["tier_id"]),
+        code(row["name"]),
+        code(row["state"]),
         code(tier.cleanliness),
-        len(rows.phases_of(tier)),
-        tier.minor_issues_count,
-        tier.major_issues_count,
-        tier.tokens_used,
+        row["phase_count"],
+        row["minor_issues"],
+        row["major_issues"],
+        row["tokens_used"],
         f"{tier.ci_runs_used} of {tier.ci_run_cap}",
     )
 
 
-def _phase(phase: Phase) -> tuple[object, ...]:
+def _phase(phase: Phase, row: dict[str, Any]) -> tuple[object, ...]:
     return (
-        phase.phase_index,
-        code(phase.phase_id),
-        code(phase.name),
-        code(phase.state),
-        code(phase.task_category),
-        code(phase.complexity),
-        phase.builder_attempts,
-        phase.auditor_attempts,
-        phase.tokens_used,
-        phase.minor_issues_count,
-        phase.major_issues_count,
+        row["phase_index"],
+        code(row["phase_id"]),
+        code(row["name"]),
+        code(row["state"]),
+        code(row["task_category"]),
+        code(row["complexity"]),
+        row["builder_attempts"],
+        row["auditor_attempts"],
+        row["tokens_used"],
+        row["minor_issues"],
+        row["major_issues"],
         code(phase.commit_sha[:12]),
     )
 

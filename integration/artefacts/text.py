@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from autopack_site.kernel import clock
 from autopack_site.kernel.visible import UNUSUAL, is_unseen, visible
 from integration.redaction import MIN_CHARS, redact, redact_json
 
@@ -27,7 +28,7 @@ _BACKTICKS = re.compile(r"`+")
 
 def iso(moment: datetime | None) -> str | None:
     """Return a time as API.md writes it: UTC, microseconds, `Z`. None stays None."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return clock.stamp(moment)
 
 
 def code(value: object, *, limit: int = MAX_INLINE_CHARS) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from issues.evidence import MAX_COMPLEXITY_CHARS, MAX_KEY_CHARS, MAX_TOKEN_CHARS
@@ -113,13 +114,20 @@ class BacklogEntryOut(serializers.Serializer[Any]):
     status = serializers.ChoiceField(["open", "needs_cleanup", "resolved", "reopened"])
 
 
+@extend_schema_field(
+    {"oneOf": [{"$ref": "#/components/schemas/BacklogEntryOut"}, {"type": "object", "maxProperties": 0}]}
+)
+class _EntryOrNone(serializers.JSONField):
+    """An entry of the backlog, or an empty object."""
+
+
 class RecordedOut(serializers.Serializer[Any]):
     """What a report touched; the backlog's entry is empty for an expected failure that it doesn't know."""
 
     message = serializers.CharField()
     phase_file = PhaseFileOut()
     run_index_entry = IndexEntryOut()
-    project_backlog_entry = BacklogEntryOut()
+    project_backlog_entry = _EntryOrNone()
 
 
 class RunIndexOut(serializers.Serializer[Any]):
@@ -134,3 +142,80 @@ class BacklogOut(serializers.Serializer[Any]):
 
     project_id = serializers.CharField()
     issues_by_key = serializers.DictField(child=BacklogEntryOut())
+
+
+class BacklogSummaryOut(serializers.Serializer[Any]):
+    """A backlog in figures: total = open + needs_cleanup + resolved; what was reopened is open.
+
+    `top_aging_issues` holds at most 10 entries that are not resolved, `needs_cleanup` at most 1,000; both as
+    `[issue_key, entry]`, the oldest first.
+    """
+
+    total_issues = serializers.IntegerField()
+    open_count = serializers.IntegerField()
+    needs_cleanup_count = serializers.IntegerField()
+    resolved_count = serializers.IntegerField()
+    top_aging_issues = serializers.ListField(child=serializers.ListField())
+    needs_cleanup = serializers.ListField(child=serializers.ListField())
+
+
+class SummaryBudgetsOut(serializers.Serializer[Any]):
+    """What a run has used of its caps. `token_utilization` is a share; late reports can take it above 1."""
+
+    tokens_used = serializers.IntegerField()
+    token_cap = serializers.IntegerField()
+    token_utilization = serializers.FloatField()
+    phase_count = serializers.IntegerField()
+    max_phases = serializers.IntegerField()
+
+
+class SummaryIssuesOut(serializers.Serializer[Any]):
+    """A run's issues by distinct key. `distinct_issues` also counts expected failures."""
+
+    minor_count = serializers.IntegerField()
+    major_count = serializers.IntegerField()
+    max_minor_total = serializers.IntegerField()
+    distinct_issues = serializers.IntegerField()
+
+
+class SummaryTierOut(serializers.Serializer[Any]):
+    """A tier of a run summary."""
+
+    tier_id = serializers.CharField()
+    name = serializers.CharField()
+    state = serializers.CharField()
+    phase_count = serializers.IntegerField()
+    minor_issues = serializers.IntegerField()
+    major_issues = serializers.IntegerField()
+    tokens_used = serializers.IntegerField()
+
+
+class SummaryPhaseOut(serializers.Serializer[Any]):
+    """A phase of a run summary."""
+
+    phase_id = serializers.CharField()
+    phase_index = serializers.IntegerField()
+    name = serializers.CharField()
+    state = serializers.CharField()
+    task_category = serializers.CharField()
+    complexity = serializers.CharField()
+    builder_attempts = serializers.IntegerField()
+    auditor_attempts = serializers.IntegerField()
+    tokens_used = serializers.IntegerField()
+    minor_issues = serializers.IntegerField()
+    major_issues = serializers.IntegerField()
+
+
+class RunSummaryOut(serializers.Serializer[Any]):
+    """How a run stands or ended; tiers and phases in index order."""
+
+    run_id = serializers.CharField()
+    state = serializers.CharField()
+    safety_profile = serializers.CharField()
+    run_scope = serializers.CharField()
+    budgets = SummaryBudgetsOut()
+    issues = SummaryIssuesOut()
+    tiers = SummaryTierOut(many=True)
+    phases = SummaryPhaseOut(many=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    completed_at = serializers.DateTimeField(allow_null=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from issues.api import views
+from issues.api import reports, views
 
 urlpatterns = [
     path(
@@ -14,4 +14,6 @@ urlpatterns = [
     ),
     path("runs/<str:run_id>/issues/index", views.IssueIndexView.as_view(), name="issue-index"),
     path("project/issues/backlog", views.BacklogView.as_view(), name="issue-backlog"),
+    path("reports/issue_backlog_summary", reports.BacklogSummaryView.as_view()),
+    path("reports/run_summary/<str:run_id>", reports.RunSummaryView.as_view()),
 ]

@@ -22,11 +22,41 @@ from issues.api.serializers import (
     RecordedOut,
     RunIndexOut,
 )
+from runs.api import examples
+from runs.api.parsers import query_values
+from runs.api.schema import answers, shown
 from runs.api.views import ANY_ROLE, AgentView
 from runs.errors import PhaseNotFound, RunNotFound
 from runs.ports import IssueReport
-from strategy.errors import ProjectNotFound
 from strategy.services import project_for
+
+_KEY = str(examples.ISSUE["issue_key"])
+_INDEX_ENTRY = {
+    "category": "correctness", "severity": "minor", "effective_severity": "minor", "first_phase_index": 0,
+    "last_phase_index": 0, "occurrence_count": 1, "seen_in_tiers": ["t1"], "seen_in_phases": ["discount"],
+}  # fmt: skip
+_BACKLOG_ENTRY = {
+    "category": "correctness", "base_severity": "minor", "age_in_runs": 1, "age_in_tiers": 1,
+    "first_seen_run_id": "shop-41", "last_seen_run_id": "shop-42", "last_seen_at": examples.AT,
+    "seen_in_tiers": ["t1"], "status": "open",
+}  # fmt: skip
+_RECORDED = {
+    "message": f"Issue {_KEY} recorded",
+    "phase_file": {
+        "phase_id": "discount", "tier_id": "t1", "minor_issue_count": 1, "major_issue_count": 0,
+        "issue_state": "has_minor_issues",
+        "issues": [
+            {
+                "issue_key": _KEY, "severity": "minor", "effective_severity": "minor", "source": "probe",
+                "category": "correctness", "task_category": "feature_scaffolding", "complexity": "medium",
+                "expected_fail": False, "occurrence_count": 1, "first_seen_run": "shop-41",
+                "last_seen_run": "shop-42", "evidence_refs": ["shop/prices.py:14"],
+            }
+        ],
+    },
+    "run_index_entry": _INDEX_ENTRY,
+    "project_backlog_entry": _BACKLOG_ENTRY,
+}  # fmt: skip
 
 
 class RecordIssueView(AgentView):
@@ -34,7 +64,13 @@ class RecordIssueView(AgentView):
 
     allowed_roles = (Role.BUILDER, Role.AUDITOR, Role.VERIFIER)
 
-    @extend_schema(parameters=[IssueQueryIn], request=IssueIn, responses=RecordedOut)
+    @extend_schema(
+        parameters=[IssueQueryIn],
+        request=IssueIn,
+        responses=answers({200: RecordedOut}, 404),
+        operation_id="record_issue",
+        examples=shown(sent={**examples.ISSUE, "source": "probe"}, answered=_RECORDED),
+    )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Record one issue, by query parameters with a bare list of evidence or as one JSON object."""
         report = self._report()
@@ -61,7 +97,7 @@ class RecordIssueView(AgentView):
         """Read either form. An object may leave to the query parameters what it does not hold itself."""
         body = self.request.data
         if isinstance(body, dict) and body:
-            fields = self.body(IssueIn, **{**self.request.query_params.dict(), **body})
+            fields = self.body(IssueIn, **{**query_values(self.request), **body})
         elif not body or isinstance(body, list):
             fields = {**self.query(IssueQueryIn), "evidence_refs": _evidence(body or [])}
         else:
@@ -76,7 +112,11 @@ class IssueIndexView(AgentView):
 
     allowed_roles = ANY_ROLE
 
-    @extend_schema(responses=RunIndexOut)
+    @extend_schema(
+        responses=answers({200: RunIndexOut}, 404),
+        operation_id="issue_index",
+        examples=shown(answered={"run_id": examples.RUN_ID, "issues_by_key": {_KEY: _INDEX_ENTRY}}),
+    )
     def get(self, request: Request, run_id: str) -> Response:
         """Return the whole index."""
         run = self.visible_runs().filter(pk=run_id).only("run_id").first()
@@ -90,13 +130,15 @@ class BacklogView(AgentView):
 
     allowed_roles = ANY_ROLE
 
-    @extend_schema(parameters=[BacklogQueryIn], responses=BacklogOut)
+    @extend_schema(
+        parameters=[BacklogQueryIn],
+        responses=answers({200: BacklogOut}, 404),
+        operation_id="issue_backlog",
+        examples=shown(answered={"project_id": "shop", "issues_by_key": {_KEY: _BACKLOG_ENTRY}}),
+    )
     def get(self, request: Request) -> Response:
         """Return the whole backlog, resolved entries too."""
-        project = project_for(self.query(BacklogQueryIn).get("project_id"))
-        scope = self.caller.project_scope
-        if scope is not None and scope != project.project_id:
-            raise ProjectNotFound(f"Project {project.project_id} not found")
+        project = project_for(self.project_id(self.query(BacklogQueryIn).get("project_id")))
         return Response(shapes.project_backlog(project))
 
 

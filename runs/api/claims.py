@@ -10,7 +10,8 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from runs import services, waiting
-from runs.api.schema import answers
+from runs.api import examples
+from runs.api.schema import answers, shown
 from runs.api.serializers.claims import (
     MAX_WAIT_S,
     ClaimAnyIn,
@@ -43,6 +44,7 @@ class ClaimView(_WorkerView):
         request=ClaimIn,
         responses=answers({201: ClaimOut, 204: _NOTHING}, 404, 409),
         operation_id="claim_in_run",
+        examples=shown(sent={"kind": "build", "wait_s": 20}, answered=examples.CLAIM, status=201),
     )
     def post(self, request: Request, run_id: str) -> Response:
         """Claim the next phase to build or to audit, or a named one."""
@@ -68,7 +70,19 @@ class ClaimAnyView(_WorkerView):
     """`/claim`."""
 
     @extend_schema(
-        request=ClaimAnyIn, responses=answers({201: ClaimOut, 204: _NOTHING}, 404), operation_id="claim"
+        request=ClaimAnyIn,
+        responses=answers({201: ClaimOut, 204: _NOTHING}, 404),
+        operation_id="claim",
+        examples=shown(
+            sent={
+                "kind": "build",
+                "project_id": "shop",
+                "categories": ["docs", "feature_scaffolding"],
+                "wait_s": 20,
+            },
+            answered=examples.CLAIM,
+            status=201,
+        ),
     )
     def post(self, request: Request) -> Response:
         """Claim in the oldest run of the project that has something to build or to audit."""
@@ -106,7 +120,10 @@ class HeartbeatView(_WorkerView):
     """`/leases/{lease_id}/heartbeat`."""
 
     @extend_schema(
-        request=HeartbeatIn, responses=answers({200: HeartbeatOut}, 404, 409), operation_id="heartbeat"
+        request=HeartbeatIn,
+        responses=answers({200: HeartbeatOut}, 404, 409),
+        operation_id="heartbeat",
+        examples=shown(sent={"fence": 1}, answered={"expires_at": examples.LATER}),
     )
     def post(self, request: Request, lease_id: str) -> Response:
         """Extend the lease by its ttl from now. A 409 means: stop."""
@@ -123,6 +140,7 @@ class ReleaseView(_WorkerView):
         request=ReleaseIn,
         responses=answers({204: OpenApiResponse(description="Given back")}, 404, 409),
         operation_id="release",
+        examples=shown(sent={"fence": 1, "why": "Out of tokens"}),
     )
     def post(self, request: Request, lease_id: str) -> Response:
         """Give the phase back without a result."""

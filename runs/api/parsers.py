@@ -1,14 +1,17 @@
-"""The one way a body comes in: JSON of bounded size and depth, with no text that the database can't hold."""
+"""The one way a body or a query comes in: bounded, unambiguous, with no text that the database can't hold."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
 
 from autopack_site.kernel.errors import AutopackError, Invalid, problem
 
@@ -35,11 +38,13 @@ class BoundedJSONParser(BaseParser):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         raw = stream.read(limit + 1)
         if len(raw) > limit:
-            raise BodyTooLarge(f"A body may have {limit} bytes", limit_bytes=limit)
+            raise too_large()
         if not raw.strip():
             return {}
         try:
-            value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+            value = json.loads(
+                raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unambiguous
+            )
         except RecursionError:
             raise _too_deep() from None
         except ValueError as error:
@@ -48,8 +53,41 @@ class BoundedJSONParser(BaseParser):
         return value
 
 
+def too_large() -> BodyTooLarge:
+    """Return the refusal that names the limit."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return BodyTooLarge(f"A body may have {limit} bytes", limit_bytes=limit)
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object; readers differ in which of two members of one name they take, so it has none."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        shown = twice[:64].encode("utf-8", "replace").decode()
+        raise Invalid([problem("duplicate_key", ["body"], f"An object names {shown!r} twice")])
+    return found
+
+
+def query_values(request: Request) -> dict[str, str]:
+    """Return the query parameters. Raises Invalid for one that comes twice, or is no UTF-8 text."""
+    try:
+        unquote_to_bytes(request.META.get("QUERY_STRING", "")).decode("utf-8")
+    except UnicodeError:
+        raise Invalid([problem("not_utf8", ["query"], "The query is not UTF-8")]) from None
+    found = {}
+    for name, values in request.query_params.lists():
+        _check_text(name, ("query",))
+        if len(values) > 1:
+            raise Invalid([problem("duplicate_key", ["query", name], "It comes more than once")])
+        _check_text(values[0], ("query", name))
+        found[name] = values[0]
+    return found
 
 
 def _too_deep() -> Invalid:
@@ -57,7 +95,7 @@ def _too_deep() -> Invalid:
 
 
 def check_value(value: Any) -> None:
-    """Raise Invalid for a value nested too deep, of too many parts, or with text PostgreSQL refuses.
+    """Raise Invalid for a value nested too deep, of too many parts, or with what PostgreSQL or JSON refuses.
 
     Refused text is a NUL character or a lone surrogate; the row of the problem says where it is.
     """
@@ -68,6 +106,8 @@ def check_value(value: Any) -> None:
         if isinstance(item, str):
             _check_text(item, loc)
             continue
+        if isinstance(item, float) and not math.isfinite(item):
+            raise Invalid([problem("finite_number", list(loc), "A number beyond all bounds")])
         if isinstance(item, dict):
             for key in item:
                 _check_text(key, loc)

@@ -11,8 +11,9 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
-from runs import outbox, rows, services
-from runs.api.schema import answers
+from runs import outbox, rows, services, waiting
+from runs.api import examples
+from runs.api.schema import answers, shown
 from runs.api.serializers.common import usage_of
 from runs.api.serializers.results import (
     AuditorRequestIn,
@@ -76,8 +77,16 @@ class BuilderResultView(_ResultView):
 
     @extend_schema(
         request=BuilderResultIn,
-        responses=answers({200: BuilderResultOut}, 404, 409, 413),
+        responses=answers({200: BuilderResultOut}, 404, 409),
         operation_id="builder_result",
+        examples=shown(
+            sent=examples.BUILDER_RESULT,
+            answered={
+                "message": "Builder result processed for phase discount",
+                "commit_sha": examples.COMMIT,
+                "phase_state": "GATE",
+            },
+        ),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Take a builder's result, judge its patch and build the candidate while the caller waits."""
@@ -85,16 +94,21 @@ class BuilderResultView(_ResultView):
         result = _build_result(body)
         self.require_phase(run_id, phase_id)
         lease_id = self.lease_of(body, run_id, phase_id)
-        with outbox.taken("candidate.build") as waiting:  # built right here, so no worker is asked as well
+        with outbox.taken("candidate.build") as untold:  # built right here, so no worker is asked as well
             if lease_id is not None:
                 attempt = services.submit_build(lease_id, fence=body["fence"], result=result)
             else:
-                attempt = services.submit_build_unleased(
-                    run_id, phase_id, agent=self.caller.name, result=result
+                attempt = waiting.in_turn(
+                    run_id,
+                    phase_id,
+                    lambda: services.submit_build_unleased(
+                        run_id, phase_id, agent=self.caller.name, result=result
+                    ),
+                    wait_s=settings.APPLY_LIMIT_S,
                 )
         if attempt.state == AttemptState.SUBMITTED:
             if not build_within(attempt.pk):
-                for row in waiting:
+                for row in untold:
                     outbox.publish(row)
             attempt = _reread(attempt.pk)
         if attempt.state == AttemptState.REFUSED:
@@ -117,6 +131,14 @@ class AuditorRequestView(AgentView):
         request=AuditorRequestIn,
         responses=answers({200: AuditorRequestOut}, 404),
         operation_id="auditor_request",
+        examples=shown(
+            sent={"review_focus": "money", "auditor_profile": "general_review"},
+            answered={
+                "message": "Auditor review requested for phase discount",
+                "review_focus": "money",
+                "auditor_profile": "general_review",
+            },
+        ),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Ask that an Auditor approve the phase's patch before it may land."""
@@ -148,8 +170,19 @@ class AuditorResultView(_ResultView):
 
     @extend_schema(
         request=AuditorResultIn,
-        responses=answers({200: AuditorResultOut}, 404, 409, 413),
+        responses=answers({200: AuditorResultOut}, 404, 409),
         operation_id="auditor_result",
+        examples=shown(
+            sent=examples.AUDITOR_RESULT,
+            answered={
+                "message": "Auditor result processed for phase discount",
+                "recommendation": "revise",
+                "patches_applied": 0,
+                "commit_shas": [],
+                "phase_state": "EXECUTING",
+                "refusals": [],
+            },
+        ),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Take an Auditor's verdict, and try its patch as a candidate where it suggests one."""
@@ -225,10 +258,10 @@ def _reread(attempt_id: str) -> Attempt:
 
 
 def _try_patches(audit: Attempt) -> list[Attempt]:
-    waiting = Attempt.objects.filter(
+    untried = Attempt.objects.filter(
         target=audit, kind=Attempt.Kind.AUDIT_PATCH, state=AttemptState.SUBMITTED
     )
-    names = list(waiting.values_list("pk", flat=True))
+    names = list(untried.values_list("pk", flat=True))
     for attempt_id in names:
         build_within(attempt_id)
     return [_reread(attempt_id) for attempt_id in names]

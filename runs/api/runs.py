@@ -11,14 +11,12 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from runs import ports, services
+from runs.api import examples
 from runs.api.paging import page
-from runs.api.schema import answers
+from runs.api.schema import answers, shown
 from runs.api.serializers.runs import (
     BranchOut,
     CancelIn,
-    EventListIn,
-    EventListOut,
-    EventOut,
     RunListIn,
     RunListOut,
     RunOut,
@@ -27,7 +25,7 @@ from runs.api.serializers.runs import (
 )
 from runs.api.views import ANY_ROLE, STARTER, AgentView
 from runs.errors import RunNotFound
-from runs.models import Phase, Run, Tier, Transition
+from runs.models import Phase, Run, Tier
 from runs.plan import plan_from_json
 from runs.querysets import RunQuerySet
 from strategy.types import RunOptions
@@ -40,7 +38,7 @@ _TREE = Prefetch(
 )
 
 
-def shown(runs: RunQuerySet, run_id: str) -> dict[str, object]:
+def run_shown(runs: RunQuerySet, run_id: str) -> dict[str, object]:
     """Return RunResponse in three queries, whatever the size of the plan; raise RunNotFound."""
     run = runs.defer("config").prefetch_related(_TREE).filter(pk=run_id).first()
     if run is None:
@@ -53,10 +51,12 @@ class RunView(AgentView):
 
     allowed_roles = ANY_ROLE
 
-    @extend_schema(responses=answers({200: RunOut}, 404), operation_id="get_run")
+    @extend_schema(
+        responses=answers({200: RunOut}, 404), operation_id="get_run", examples=shown(answered=examples.RUN)
+    )
     def get(self, request: Request, run_id: str) -> Response:
         """Show a run with its tiers and phases."""
-        return Response(shown(self.visible_runs(), run_id))
+        return Response(run_shown(self.visible_runs(), run_id))
 
 
 class StartView(RunView):
@@ -66,7 +66,12 @@ class StartView(RunView):
         """Starting needs its own role."""
         return (STARTER,) if self.request.method == "POST" else ANY_ROLE
 
-    @extend_schema(request=StartIn, responses=answers({201: RunOut}, 400, 404, 413), operation_id="start_run")
+    @extend_schema(
+        request=StartIn,
+        responses=answers({201: RunOut}, 400, 404),
+        operation_id="start_run",
+        examples=shown(sent=examples.START, answered=examples.RUN, status=201),
+    )
     def post(self, request: Request) -> Response:
         """Start a run. A plan document of many phases becomes linked runs: the first one is answered."""
         body = self.body(StartIn)
@@ -88,7 +93,7 @@ class StartView(RunView):
         else:
             plan = plan_from_json(body["tiers"], body["phases"])
             services.start_run(run_id, project_id=project_id, plan=plan, options=options, by=by)
-        return Response(shown(self.visible_runs(), run_id), status=201, headers=headers)
+        return Response(run_shown(self.visible_runs(), run_id), status=201, headers=headers)
 
     @extend_schema(exclude=True)
     def get(self, request: Request, run_id: str = "start") -> Response:
@@ -106,7 +111,12 @@ class RunListView(AgentView):
 
     allowed_roles = ANY_ROLE
 
-    @extend_schema(parameters=[RunListIn], responses=answers({200: RunListOut}), operation_id="list_runs")
+    @extend_schema(
+        parameters=[RunListIn],
+        responses=answers({200: RunListOut}),
+        operation_id="list_runs",
+        examples=shown(answered={"runs": [examples.RUN_ROW], "next_cursor": None}),
+    )
     def get(self, request: Request) -> Response:
         """List the runs that the token may see, newest first."""
         query = self.query(RunListIn)
@@ -119,37 +129,25 @@ class RunListView(AgentView):
         return Response({"runs": [RunRowOut(run).data for run in found], "next_cursor": following})
 
 
-class EventsView(AgentView):
-    """`/runs/{run_id}/events`."""
-
-    allowed_roles = ANY_ROLE
-
-    @extend_schema(
-        parameters=[EventListIn], responses=answers({200: EventListOut}, 404), operation_id="list_events"
-    )
-    def get(self, request: Request, run_id: str) -> Response:
-        """List a run's transitions and observations, oldest first."""
-        query = self.query(EventListIn)
-        self.require_run(run_id)
-        rows = Transition.objects.filter(run_id=run_id, id__gt=query["after"]).order_by("id")
-        found = list(rows[: query["limit"] + 1])
-        events = found[: query["limit"]]
-        return Response(
-            {
-                "run_id": run_id,
-                "events": [EventOut(event).data for event in events],
-                "next_after": events[-1].pk if events else query["after"],
-                "has_more": len(found) > len(events),
-            }
-        )
-
-
 class IntegrationStatusView(AgentView):
     """`/runs/{run_id}/integration_status`."""
 
     allowed_roles = ANY_ROLE
 
-    @extend_schema(responses=answers({200: BranchOut}, 404), operation_id="integration_status")
+    @extend_schema(
+        responses=answers({200: BranchOut}, 404),
+        operation_id="integration_status",
+        examples=shown(
+            answered={
+                "branch": f"autonomous/{examples.RUN_ID}",
+                "exists": True,
+                "commit_count": 1,
+                "latest_commit": f"{examples.COMMIT} discount: Discounts",
+                "ahead_of_main": 1,
+                "behind_main": 0,
+            }
+        ),
+    )
     def get(self, request: Request, run_id: str) -> Response:
         """Show the run's branch as git has it."""
         self.require_run(run_id)
@@ -161,10 +159,23 @@ class CancelView(AgentView):
 
     allowed_roles = (Role.OPERATOR,)
 
-    @extend_schema(request=CancelIn, responses=answers({200: RunOut}, 404, 409), operation_id="cancel_run")
+    @extend_schema(
+        request=CancelIn,
+        responses=answers({200: RunOut}, 404, 409),
+        operation_id="cancel_run",
+        examples=shown(
+            sent={"why": "The plan was wrong"},
+            answered={
+                **examples.RUN,
+                "state": "DONE_CANCELLED",
+                "completed_at": examples.LATER,
+                "failure_reason": "The plan was wrong",
+            },
+        ),
+    )
     def post(self, request: Request, run_id: str) -> Response:
         """End the run as DONE_CANCELLED."""
         body = self.body(CancelIn)
         self.require_run(run_id)
         services.cancel_run(run_id, by=self.caller.name, why=body["why"] or "")
-        return Response(shown(self.visible_runs(), run_id))
+        return Response(run_shown(self.visible_runs(), run_id))

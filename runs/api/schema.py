@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from runs.api.serializers.common import ProblemOut
 
@@ -17,6 +17,7 @@ _WORDS = {
     409: "The present state does not allow it",
     413: "The body is too large",
     415: "Not JSON",
+    416: "No byte is in this range",
     422: "Not valid; `detail` is a list of `{type, loc, msg}`",
     503: "Not ready",
 }
@@ -26,6 +27,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     """`Authorization: Bearer TOKEN`."""
 
     target_class = "runs.api.authentication.TokenAuthentication"
+    match_subclasses = True
     name = "token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
@@ -33,7 +35,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer"}
 
 
-def answers(ok: dict[int, Any], *problems: int) -> dict[Any, Any]:
+def answers(ok: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     """Return a view's `responses`: the good ones, then problem+json for each other status.
 
     Every route behind a token may answer 401, 403 and 422.
@@ -41,4 +43,14 @@ def answers(ok: dict[int, Any], *problems: int) -> dict[Any, Any]:
     found: dict[Any, Any] = dict(ok)
     for status in sorted({401, 403, 422, *problems}):
         found[status, "application/problem+json"] = OpenApiResponse(ProblemOut, _WORDS[status])
+    return found
+
+
+def shown(*, sent: Any = None, answered: Any = None, status: int = 200) -> list[OpenApiExample]:
+    """Return a route's `examples`, for `extend_schema`: the body that is sent, and the answer with its status."""
+    found = []
+    if sent is not None:
+        found.append(OpenApiExample("sent", sent, request_only=True))
+    if answered is not None:
+        found.append(OpenApiExample("answered", answered, response_only=True, status_codes=[status]))
     return found

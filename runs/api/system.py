@@ -11,19 +11,27 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection
-from drf_spectacular.renderers import OpenApiJsonRenderer2
+from django.http import HttpResponse
+from django.views.generic import TemplateView
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from drf_spectacular.views import SpectacularAPIView
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from autopack_site.kernel.errors import AutopackError
+from runs.api import openapi
+from runs.api.negotiation import METHODS
+from runs.api.schema import shown
 from runs.api.serializers.common import ProblemOut
 
 log = structlog.get_logger(__name__)
 BROKER_LIMIT_S = 1.0
+# Swagger UI draws icons from data: addresses; it needs no script or style within the page.
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 DESCRIPTION = "Supervisor for autonomous code-building runs"
 
 
@@ -58,6 +66,7 @@ class ReadyOut(serializers.Serializer[Any]):
 class OpenView(APIView):
     """A view that needs no token."""
 
+    http_method_names = METHODS
     authentication_classes = ()
     permission_classes = ()
 
@@ -65,7 +74,13 @@ class OpenView(APIView):
 class RootView(OpenView):
     """`GET /`."""
 
-    @extend_schema(responses=ServiceOut, operation_id="service")
+    @extend_schema(
+        responses=ServiceOut,
+        operation_id="service",
+        examples=shown(
+            answered={"service": "autopack", "version": settings.VERSION, "description": DESCRIPTION}
+        ),
+    )
     def get(self, request: Request) -> Response:
         """Say what this is."""
         return Response({"service": "autopack", "version": settings.VERSION, "description": DESCRIPTION})
@@ -74,7 +89,7 @@ class RootView(OpenView):
 class HealthView(OpenView):
     """`GET /health`: liveness. Asks nothing of the database or the broker."""
 
-    @extend_schema(responses=HealthOut, operation_id="health")
+    @extend_schema(responses=HealthOut, operation_id="health", examples=shown(answered={"status": "healthy"}))
     def get(self, request: Request) -> Response:
         """Answer."""
         return Response({"status": "healthy"})
@@ -85,6 +100,9 @@ class ReadyView(OpenView):
 
     @extend_schema(
         operation_id="ready",
+        examples=shown(
+            answered={"status": "ready", "checks": {"database": "ok", "broker": "ok", "repository": "ok"}}
+        ),
         responses={
             200: ReadyOut,
             (503, "application/problem+json"): OpenApiResponse(ProblemOut, "Not ready"),
@@ -137,9 +155,21 @@ CHECKS: dict[str, Callable[[], bool]] = {
 }
 
 
-class OpenApiView(SpectacularAPIView):
+class OpenApiView(OpenView):
     """`GET /openapi.json`."""
 
-    authentication_classes = ()
-    permission_classes = ()
-    renderer_classes = [OpenApiJsonRenderer2]
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        """Describe the API."""
+        return HttpResponse(openapi.text(), content_type="application/json")
+
+
+class DocsView(TemplateView):
+    """`GET /docs`: the description for people, from files of this host alone."""
+
+    template_name = "runs/docs.html"
+
+    def render_to_response(self, context: dict[str, Any], **response_kwargs: Any) -> HttpResponse:
+        """Serve the page with a policy that lets it load nothing else."""
+        headers = {"Content-Security-Policy": DOCS_POLICY}
+        return super().render_to_response(context, headers=headers, **response_kwargs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
+import structlog
+from django.http import HttpRequest, HttpResponseBase
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
@@ -14,8 +16,11 @@ from autopack_site.kernel.errors import AutopackError, Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import validation_rows
 from runs import rows
-from runs.api.parsers import BoundedJSONParser
+from runs.api import repeats
+from runs.api.negotiation import METHODS
+from runs.api.parsers import BoundedJSONParser, query_values
 from runs.errors import LeaseNotFound, PhaseNotFound, RunNotFound
+from runs.idempotency import Turn
 from runs.models import Lease, Phase, Run
 from runs.querysets import PhaseQuerySet, RunQuerySet
 from runs.tokens import Caller
@@ -23,7 +28,9 @@ from strategy.errors import ProjectNotFound
 
 STARTER = "starter"
 ANY_ROLE: tuple[str, ...] = (*Role, STARTER)
-_PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id")
+IN_RUN = "Phase {phase_id} not found in run {run_id}"
+_LOGGED = ("run_id", "phase_id")
+_PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id", "project_id", "attempt_id")
 
 
 class RoleMissing(AutopackError):
@@ -37,12 +44,16 @@ class AgentView(APIView):
     """A view for agents and operators. `allowed_roles` names who may call it; an operator always may.
 
     Answers 401 without a valid token, 403 without the role, 422 for a malformed id in the path. What lies
-    in another project than the token's is answered in the words of what does not exist.
+    in another project than the token's is answered in the words of what does not exist. A POST that comes again
+    with its `Idempotency-Key` is answered as before (runs.api.repeats).
     """
 
+    http_method_names = METHODS
     parser_classes = [BoundedJSONParser]
     permission_classes = [IsAuthenticated]
     allowed_roles: ClassVar[tuple[str, ...]] = ()
+    phase_missing: ClassVar[str] = "Phase {phase_id} not found"  # the contract's words differ by route
+    turn: Turn | None = None
 
     def needed_roles(self) -> tuple[str, ...]:
         """Return the roles that this request needs one of; a view may tell methods apart."""
@@ -55,6 +66,19 @@ class AgentView(APIView):
         for name in _PATH_IDS:
             if name in kwargs and not is_valid_id(kwargs[name]):
                 raise Invalid([problem("value_error", ["path", name], f"An id is {ID_RULE}")])
+        structlog.contextvars.bind_contextvars(**{name: kwargs[name] for name in _LOGGED if name in kwargs})
+        self.turn = repeats.turn_of(self, request)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer, and keep the answer for the repeats of a request that may have some."""
+        response = super().dispatch(request, *args, **kwargs)
+        if self.turn is not None:
+            repeats.finish(self.turn, response)
+        return response
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+        """Turn a refusal into its answer; a repeat's is the one that was given before."""
+        return exc.response if isinstance(exc, repeats.Repeated) else super().handle_exception(exc)
 
     @property
     def caller(self) -> Caller:
@@ -81,7 +105,7 @@ class AgentView(APIView):
 
     def query(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the query parameters checked by an input serializer. Raises Invalid with loc `query`."""
-        checked = serializer(data=self.request.query_params.dict(), context={"view": self})
+        checked = serializer(data=query_values(self.request), context={"view": self})
         if not checked.is_valid():
             raise Invalid(validation_rows(checked.errors, ["query"]))
         return cast(dict[str, Any], checked.validated_data)
@@ -107,7 +131,7 @@ class AgentView(APIView):
         """Return the phase with its run and tier; raise PhaseNotFound, also when the run is not there."""
         phase = rows.phase_with_run.first(run_id, phase_id)
         if phase is None or self.caller.project_scope not in (None, phase.run.project.project_id):
-            raise PhaseNotFound(f"Phase {phase_id} not found")
+            raise PhaseNotFound(self.phase_missing.format(run_id=run_id, phase_id=phase_id))
         return phase
 
     def require_lease(self, lease_id: str) -> Lease:

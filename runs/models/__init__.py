@@ -1,6 +1,7 @@
 """The tables of a run's life. `lifecycle.py` says which moves are legal; constraints hold the rest."""
 
 from runs.models.agents import Agent, ApiToken
+from runs.models.answers import KeptAnswer
 from runs.models.history import Outbox, TokenEntry, Transition
 from runs.models.plan import Phase, Run, Tier
 from runs.models.work import Attempt, Lease
@@ -9,6 +10,7 @@ __all__ = [
     "Agent",
     "ApiToken",
     "Attempt",
+    "KeptAnswer",
     "Lease",
     "Outbox",
     "Phase",

@@ -7,7 +7,13 @@ from django.db.models import Q
 
 from runs.models.plan import Phase, Run, Tier
 from runs.models.work import Attempt
-from runs.querysets import OutboxQuerySet
+from runs.querysets import (
+    APPLY_EVENTS,
+    SPENDING,
+    OutboxQuerySet,
+    TokenEntryQuerySet,
+    TransitionQuerySet,
+)
 
 
 class Transition(models.Model):
@@ -29,6 +35,8 @@ class Transition(models.Model):
     correlation_id = models.CharField(max_length=128, blank=True, default="")
     at = models.DateTimeField()
 
+    objects = TransitionQuerySet.as_manager()
+
     class Meta:
         ordering = ["id"]
         constraints = [
@@ -44,7 +52,11 @@ class Transition(models.Model):
                 name="one_terminal_event_a_run",
             ),
         ]
-        indexes = [models.Index(fields=["run", "id"], name="transition_of_run")]
+        indexes = [
+            models.Index(fields=["run", "id"], name="transition_of_run"),
+            # Prometheus: how long the governed apply took
+            models.Index(fields=["at"], condition=Q(event__in=APPLY_EVENTS), name="transition_applied"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.machine} {self.subject}: {self.event}"
@@ -81,6 +93,8 @@ class TokenEntry(models.Model):
     reason = models.CharField(max_length=128, blank=True, default="")
     at = models.DateTimeField()
 
+    objects = TokenEntryQuerySet.as_manager()
+
     class Meta:
         ordering = ["id"]
         constraints = [
@@ -94,7 +108,11 @@ class TokenEntry(models.Model):
                 name="one_reserve_and_release_an_attempt",
             ),
         ]
-        indexes = [models.Index(fields=["run", "id"], name="token_entry_of_run")]
+        indexes = [
+            models.Index(fields=["run", "id"], name="token_entry_of_run"),
+            # Prometheus: what was spent in a window
+            models.Index(fields=["at"], condition=Q(kind__in=SPENDING), name="token_entry_spent"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.kind} {self.tokens}"

@@ -97,7 +97,15 @@ class Attempt(models.Model):
                 condition=Q(tokens_used=None) | Q(tokens_used__gte=0), name="attempt_tokens_not_negative"
             ),
         ]
-        indexes = [models.Index(fields=["run", "created_at"], name="attempt_of_run")]
+        indexes = [
+            models.Index(fields=["run", "created_at"], name="attempt_of_run"),
+            # the budget analysis: what audits came to
+            models.Index(
+                fields=["run", "phase"],
+                condition=Q(kind="audit", state="DECIDED"),
+                name="attempt_decided_audit",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.phase_id}:{self.kind}:{self.number}"
@@ -130,6 +138,8 @@ class Lease(models.Model):
         indexes = [
             # the sweep: live leases that ran out
             models.Index(fields=["expires_at"], condition=Q(released_at=None), name="lease_live_expiry"),
+            # Prometheus: leases that ran out in a window
+            models.Index(fields=["released_at"], condition=Q(release_reason="expired"), name="lease_expired"),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from runs.services.audits import (
 from runs.services.builds import BuildResult, fail_attempt, submit_build, submit_build_unleased
 from runs.services.claims import Claim, claim_phase, heartbeat, release_lease
 from runs.services.control import cancel_run, note_issue_counts
+from runs.services.hand import set_phase_state
 from runs.services.start import start_plan_document, start_run
 from runs.services.verdicts import (
     begin_merge,
@@ -44,6 +45,7 @@ __all__ = [
     "record_refusal",
     "release_lease",
     "request_audit",
+    "set_phase_state",
     "start_plan_document",
     "start_run",
     "submit_audit",

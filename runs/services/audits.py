@@ -11,7 +11,7 @@ from runs.endings import close_attempt, fail_phase, release
 from runs.errors import LeaseHeld, NoAudit, PatchChanged
 from runs.judgement import next_number, open_audit, requeue
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
-from runs.models import Attempt, Phase, Run
+from runs.models import Attempt, Lease, Phase, Run
 from runs.ports import IssueReport
 from runs.services.builds import patch_hash
 from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
@@ -59,25 +59,30 @@ def submit_audit(lease_id: str, *, fence: int, result: AuditResult) -> Attempt:
     """Take an Auditor's verdict under its lease. Raises StaleLease, PatchChanged, Invalid."""
     _check(result)
     with locked_run(run_id_of_lease(lease_id)) as run:
-        lease = live_lease(lease_id, fence)
-        if lease.attempt.kind != Attempt.Kind.AUDIT:
-            raise NoAudit("This lease is for a build, not for an audit")
-        _same_patch(lease.attempt, result)
-        release(lease, "submitted")
-        return _decide(run, lease.phase, lease.attempt, result, lease.owner)
+        return _under(run, live_lease(lease_id, fence), result)
+
+
+def _under(run: Run, lease: Lease, result: AuditResult) -> Attempt:
+    if lease.attempt.kind != Attempt.Kind.AUDIT:
+        raise NoAudit("This lease is for a build, not for an audit")
+    _same_patch(lease.attempt, result)
+    release(lease, "submitted")
+    return _decide(run, lease.phase, lease.attempt, result, lease.owner)
 
 
 def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: AuditResult) -> Attempt:
-    """Take a verdict from a client that claims nothing: on the open audit, or on the patch in force.
+    """Take a verdict from a client that names no lease: under its own, on the open audit, or on the patch in force.
 
-    Raises LeaseHeld while another auditor holds it, NoAudit when there is no patch to judge.
+    Raises LeaseHeld while another holds the phase, StaleLease, NoAudit when there is no patch to judge.
     """
     _check(result)
     with locked_run(run_id) as run:
         phase = phase_of(run, phase_id)
         lease = phase.leases.live().first()
-        if lease is not None:
+        if lease is not None and lease.owner != agent:
             raise LeaseHeld(f"{lease.owner} holds phase {phase_id}")
+        if lease is not None:
+            return _under(run, live_lease(lease.pk, lease.fence), result)
         ports.ledger().record(phase.pk, result.issues, reporter=agent)
         audit = phase.attempts.filter(kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED).first()
         if audit is None:

@@ -59,14 +59,21 @@ def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
 def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: BuildResult) -> Attempt:
     """Claim a phase that nobody holds and submit its result in the same transaction (existing clients).
 
-    Raises RunNotFound, PhaseNotFound, LeaseHeld, PhaseNotReady. Late usage and issues are booked first.
+    One that the agent holds itself is submitted under that lease. Raises RunNotFound, PhaseNotFound, LeaseHeld
+    (another's), StaleLease, NoBuild, PhaseNotReady. Late usage and issues are booked first.
     """
+    lease: Lease | None = None
     try:
         with locked_run(run_id) as run:
             phase = phase_of(run, phase_id)
             lease = phase.leases.live().first()
-            if lease is not None:
+            if lease is not None and lease.owner != agent:
                 raise LeaseHeld(f"{lease.owner} holds phase {phase_id}")
+            if lease is not None:
+                held = live_lease(lease.pk, lease.fence)
+                if held.attempt.kind != Attempt.Kind.BUILD:
+                    raise NoBuild("This lease is for an audit, not for a build")
+                return _take(run, held, result)
             if run.state not in LIVE_RUN_STATES or phase.state != PhaseState.QUEUED or phase.ready_at is None:
                 raise PhaseNotReady(
                     f"Phase {phase_id} takes no result now: the run is {run.state}, the phase {phase.state}",
@@ -78,6 +85,10 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
             return _take(run, live_lease(claim.lease_id, claim.fence), result)
     except PhaseNotReady:
         _book_late_on_phase(run_id, phase_id, agent, result)
+        raise
+    except StaleLease:
+        if lease is not None:
+            _book_late(lease.pk, result)
         raise
 
 

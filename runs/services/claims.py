@@ -107,7 +107,7 @@ def _named(phase: Phase, kind: str) -> tuple[Phase, Attempt | None]:
     lease = phase.leases.live().first()
     if lease is not None:
         raise LeaseHeld(
-            f"{lease.owner} holds phase {phase.phase_id}", expires_at=lease.expires_at.isoformat()
+            f"{lease.owner} holds phase {phase.phase_id}", expires_at=clock.stamp(lease.expires_at)
         )
     if kind == "audit":
         wanted = phase.attempts.filter(kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED).first()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,14 +79,19 @@ class Stack:
         return process
 
     def worker(
-        self, *, queues: str = ALL_QUEUES, concurrency: int = 2, extra: dict[str, str] | None = None
+        self,
+        *,
+        queues: str = ALL_QUEUES,
+        concurrency: int = 2,
+        log_level: str = "WARNING",
+        extra: dict[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a Celery worker as production does, on some queues."""
         name = f"w{self.count + 1}"
         return self.start(
             "celery", "--quiet", "--app", "autopack_site", "worker", "--queues", queues, "--hostname", f"{name}@%h",
             "--pool", "prefork", "--concurrency", str(concurrency), "--without-gossip", "--without-mingle",
-            "--loglevel", "WARNING", label=f"worker-{name}", extra=extra,
+            "--loglevel", log_level, label=f"worker-{name}", extra=extra,
         )  # fmt: skip
 
     def beat(self) -> subprocess.Popen[bytes]:
@@ -93,6 +101,27 @@ class Stack:
             "celery", "--quiet", "--app", "autopack_site", "beat", "--scheduler", "celery.beat:PersistentScheduler",
             "--schedule", str(schedule), "--pidfile", "", "--loglevel", "WARNING", label="beat",
         )  # fmt: skip
+
+    def web(self) -> str:
+        """Start gunicorn as production does; return the address of the API once it answers."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            bind = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.start(
+            "gunicorn", "autopack_site.wsgi:application", "--bind", bind, "--worker-class", "gthread",
+            "--workers", "1", "--threads", "12", "--no-control-socket", label="web",
+        )  # fmt: skip
+        base = f"http://{bind}"
+
+        def is_up() -> bool:
+            try:
+                with urllib.request.urlopen(f"{base}/health", timeout=5) as answer:
+                    return bool(answer.status == 200)
+            except (urllib.error.URLError, OSError):
+                return False
+
+        eventually(is_up, what="the web server")
+        return base
 
     def kill(
         self, process: subprocess.Popen[bytes], number: int = signal.SIGKILL, *, group: bool = True

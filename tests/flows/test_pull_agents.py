@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from typing import Any
@@ -45,25 +44,9 @@ class Client:
 @pytest.fixture(scope="module")
 def web(stack: Stack) -> str:
     """Workers, beat and gunicorn; the address of the API."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     stack.worker()
     stack.beat()
-    base = f"http://127.0.0.1:{port}"
-    stack.start(
-        "gunicorn", "autopack_site.wsgi:application", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread",
-        "--workers", "1", "--threads", "12", label="web",
-    )  # fmt: skip
-
-    def is_up() -> bool:
-        try:
-            return Client(base, None).call("GET", "/health")[0] == 200
-        except OSError:
-            return False
-
-    eventually(is_up, what="the web server")
-    return base
+    return stack.web()
 
 
 @pytest.fixture

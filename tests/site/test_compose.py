@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -18,6 +19,7 @@ from autopack_site.processes import QUEUES, process_table
 
 ROOT = Path(settings.BASE_DIR)
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
 PORT = "8790"
 OURS = ("prepare", "web", *QUEUES, "beat")
 SANDBOXED = {"agent", "gate"}
@@ -31,6 +33,19 @@ def default(name: str) -> str:
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+def test_the_compose_file_keeps_to_its_published_schema():
+    argv: list[str | Path] = [
+        BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.yml",
+    ]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    done = subprocess.run([BIN / "hadolint", "Dockerfile"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_container_runs_the_very_command_that_up_runs(compose):
@@ -101,6 +116,21 @@ def test_nothing_runs_as_root_and_only_what_runs_foreign_code_is_allowed_namespa
         assert "no-new-privileges:true" in service["security_opt"]
         assert ("seccomp=unconfined" in service["security_opt"]) == (name in SANDBOXED)
         assert "privileged" not in service
+
+
+def test_every_root_file_system_is_read_only_and_what_is_written_is_a_volume_or_memory(compose):
+    for name, service in compose["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+    for name in OURS:  # tempfile's own default, which gunicorn's heartbeat files and the doctor use
+        assert [entry.partition(":")[0] for entry in compose["services"][name]["tmpfs"]] == ["/tmp"]
+    assert "/var/run/postgresql" in compose["services"]["postgres"]["tmpfs"]  # its socket
+
+
+def test_the_image_has_the_pg_dump_of_the_server_that_it_is_run_with(compose):
+    major = compose["services"]["postgres"]["image"].partition(":")[2]
+    assert f"postgresql-client-{major} " in DOCKERFILE
 
 
 def test_every_lasting_container_has_a_health_check_of_something_that_exists(compose):

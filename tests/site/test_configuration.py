@@ -92,9 +92,9 @@ def test_a_document_that_is_out_of_step_is_told_and_mended(tmp_path, settings):
         assert (tmp_path / name).read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    """The README's one block of code in a language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def block(language: str, text: str = README) -> str:
+    """The one block of code in a language, of the README unless said otherwise."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
@@ -112,6 +112,15 @@ def test_the_readme_s_plan_is_a_sound_one_for_its_configuration():
         ("write-the-changelog", ("CHANGELOG.md", "docs/**")),
     ]
     assert plan.phases[1].depends_on == ("discount",)
+
+
+def test_the_quick_start_s_configuration_and_plan_are_sound_ones():
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    config = load_config(block("yaml", page))
+    assert [step.name for step in config.gate_steps("normal")] == ["unit tests"]
+    plan = parse_plan_document(block("markdown", page))
+    for phase in plan.phases:
+        assert [agent.name for agent in config.builders_for(str(phase.task_category))] == ["mine"]
 
 
 def test_the_readme_tells_what_to_do_after_every_way_to_end():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from runs import budgets
@@ -16,13 +17,29 @@ SEVERITIES = ("minor", "major")
 _PARTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
+_ROW = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+        "msg": {"type": "string"},
+    },
+    "required": ["type", "loc", "msg"],
+}
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": _ROW}]})
+class _Detail(serializers.JSONField):
+    """A string or a list of rows."""
+
+
 class ProblemOut(serializers.Serializer[Any]):
     """An error (RFC 9457). `detail` is a string; for 422 a list of `{type, loc, msg}`."""
 
     type = serializers.CharField()
     title = serializers.CharField()
     status = serializers.IntegerField()
-    detail = serializers.JSONField()
+    detail = _Detail()
     code = serializers.CharField()
     correlation_id = serializers.CharField(allow_null=True)
 

@@ -94,7 +94,7 @@ class PhaseOut(serializers.Serializer[Phase]):
     state = serializers.CharField()
     task_category = serializers.CharField()
     complexity = serializers.CharField()
-    builder_mode = serializers.CharField()
+    builder_mode = serializers.CharField(allow_null=True)
     phase_index = serializers.IntegerField()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from autopack_site.kernel import clock
-from runs import candidates
+from runs import candidates, supervisor
 from runs.models import Attempt, Lease, Outbox, Phase, Run, TokenEntry, Transition
 from strategy.models import Project
 from tests.fakes import DEADLINE_S, FakeGates, FakeLedger, FakeWorkspace
@@ -320,3 +321,42 @@ def test_a_patch_over_the_limit_has_its_own_code(
 def test_only_builders_submit(project: Project, operator: Api, auditor: Api):
     start(operator)
     problem_of(auditor.post(URL, result()), 403, "role-missing")
+
+
+@committed
+def test_a_result_that_names_no_lease_is_taken_under_the_agents_own(
+    project: Project, operator: Api, builder: Api
+):
+    start(operator)
+    lease = claim(builder)
+    assert builder.post(URL, result()).status_code == 200
+    assert Attempt.objects.get().pk == lease["attempt_id"]
+    assert Lease.objects.get().release_reason == "submitted"
+
+
+def test_a_result_under_an_own_lease_that_ran_out_is_stale_and_its_usage_booked(
+    project: Project, operator: Api, builder: Api
+):
+    start(operator)
+    claim(builder)
+    Lease.objects.update(expires_at=clock.database_now() - timedelta(seconds=1))
+    problem_of(builder.post(URL, result(tokens_used=5)), 409, "stale-lease")
+    assert Run.objects.get().tokens_used == 5
+
+
+@committed
+def test_a_result_that_comes_before_its_turn_waits_for_it(
+    project: Project, operator: Api, builder: Api, monkeypatch: pytest.MonkeyPatch
+):
+    operator.post("/runs/start", plan())
+    monkeypatch.setattr(time, "sleep", lambda _s: supervisor.step("r1"))
+    assert builder.post(URL, result()).status_code == 200
+
+
+@pytest.mark.parametrize("setting", ["APPLY_LIMIT_S", "MAX_WAITERS"])
+def test_a_turn_that_does_not_come_in_time_or_without_a_place_is_a_conflict(
+    project: Project, operator: Api, builder: Api, settings: Any, setting: str
+):
+    setattr(settings, setting, 0)
+    operator.post("/runs/start", plan())
+    problem_of(builder.post(URL, result()), 409, "phase-not-ready")

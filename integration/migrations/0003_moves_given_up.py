@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('integration', '0001_gates_and_intents'),
+        ('integration', '0002_metric_totals'),
         ('runs', '0002_history_immutable'),
     ]
 
