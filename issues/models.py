@@ -193,8 +193,6 @@ class BacklogEntry(models.Model):
                 condition=Q(status__in=[str(s) for s in LIVE_STATUSES]),
                 name="backlog_live",
             ),
-            # the reports and Prometheus: how many entries a status has
-            models.Index(fields=["project", "status"], name="backlog_by_status"),
             # the start of a run and the sweep: acceptances that have ended
             models.Index(
                 fields=["project", "accepted_until"],
@@ -208,6 +206,8 @@ class BacklogEntry(models.Model):
             models.Index(fields=["-id"], condition=Q(effective_severity=MAJOR), name="backlog_list_major"),
             # the admin's search: the beginning of a key in any case
             models.Index(OpClass(Upper("issue_key"), "text_pattern_ops"), name="backlog_key_prefix"),
+            # the reports and Prometheus: how many entries a status has
+            models.Index(fields=["project", "status"], name="backlog_by_status"),
         ]
 
     def __str__(self) -> str:

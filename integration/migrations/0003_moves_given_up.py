@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('integration', '0002_metric_totals'),
-        ('runs', '0003_report_indexes'),
+        ('runs', '0002_history_immutable'),
     ]
 
     operations = [

@@ -21,6 +21,8 @@ from strategy.admin import foreign
 class AgentChangeList(ChangeList):
     """A page of agents with what their attempts sum up to: one more query, whatever the number of agents."""
 
+    result_list: Any
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the page, then the sums of those on it."""
         super().get_results(request)
@@ -30,7 +32,7 @@ class AgentChangeList(ChangeList):
             row["agent"]: row for row in rows.annotate(count=Count("*"), tokens=Sum("tokens_used"))
         }
         for agent in agents:
-            row = sums.get(agent.name, {})
+            row: dict[str, Any] = sums.get(agent.name, {})
             agent.attempt_count, agent.token_count = row.get("count", 0), row.get("tokens")
         self.result_list = agents
 

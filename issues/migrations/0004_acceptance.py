@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('issues', '0002_history_immutable'),
+        ('issues', '0003_backlog_by_status'),
     ]
 
     operations = [

@@ -6,8 +6,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('issues', '0004_list_indexes'),
-        ('strategy', '0005_first_revisions'),
+        ('issues', '0002_history_immutable'),
+        ('strategy', '0003_rulesets_strategies_immutable'),
     ]
 
     operations = [

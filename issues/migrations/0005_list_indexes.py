@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('issues', '0003_acceptance'),
+        ('issues', '0004_acceptance'),
         ('runs', '0002_history_immutable'),
         ('strategy', '0005_first_revisions'),
     ]
