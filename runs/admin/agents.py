@@ -26,7 +26,7 @@ class AgentChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Read the page, then the sums of those on it."""
         super().get_results(request)
-        agents: list[Any] = list(self.result_list)  # type: ignore[has-type]  # set by the base
+        agents: list[Any] = list(self.result_list)
         rows = Attempt.objects.filter(agent__in=[agent.name for agent in agents]).order_by().values("agent")
         sums: dict[str, Any] = {
             row["agent"]: row for row in rows.annotate(count=Count("*"), tokens=Sum("tokens_used"))
