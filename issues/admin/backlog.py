@@ -127,7 +127,7 @@ class BacklogEntryAdmin(DecidingAdmin):
     ordering = ["-id"]
     sortable_by = ()
     fields = readonly_fields = [
-        "whole_key", "project", "shown_status", "accepted_until", "of_category", "base_severity", "shown_severity",
+        "whole_key", "project", "status", "accepted_until", "of_category", "base_severity", "shown_severity",
         "age_in_runs", "age_in_tiers", "occurrence_count", "first_seen_run_id", "first_seen_at",
         "last_seen_run_id", "last_seen_at", "opened_at", "seen_in_runs", "seen_in_tiers", "files", "seen_scopes",
     ]  # fmt: skip

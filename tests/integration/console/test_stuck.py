@@ -60,7 +60,9 @@ def stuck_work(**fields: Any) -> Outbox:
 
 def attempt() -> Attempt:
     run = Run.objects.first() or builders.make_run()
-    phase = Phase.objects.first() or builders.make_phase(builders.make_tier(run))
+    phase = Phase.objects.first() or builders.make_phase(
+        builders.make_tier(run), limits={**builders.LIMITS, "max_attempt_tokens": 1_000}
+    )
     return builders.make_attempt(phase, number=Attempt.objects.count() + 1)
 
 
