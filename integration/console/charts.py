@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 WIDTH, HEIGHT = 640, 190
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 24
 MAX_LABELS = 8
+LABEL_WIDTH = 50
 RULES = 4
 
 
@@ -160,6 +161,7 @@ def _labels(labels: Sequence[str], slot: float, *, centred: bool = True) -> tupl
     return tuple(
         Mark(round(LEFT + slot * (index + (0.5 if centred else 0)), 1), HEIGHT - 8, labels[index])
         for index in range(0, len(labels), every)
+        if centred or slot * index <= WIDTH - LEFT - RIGHT - LABEL_WIDTH
     )
 
 

@@ -108,11 +108,12 @@ def _bars(
 
 
 def _lines(days: list[date], rows: dict[date, dict[str, Any]]) -> Chart:
-    note = "Seconds from start to verdict: the median, and what 95 of 100 stay below"
-    if not rows:
+    note = "Seconds from start to verdict, on days with gates: the median, and what 95 of 100 stay below"
+    days = [day for day in days if day in rows]
+    if not days:
         return Chart(title="Gate duration", note=note, head=(), table=())
     series = [
-        (name, [round(rows.get(day, {}).get(key) or 0.0, 1) for day in days])
+        (name, [round(rows[day][key], 1) for day in days])
         for key, name in (("median", "median"), ("most", "95 of 100"))
     ]
     return charts.line("Gate duration", [f"{day:%m-%d}" for day in days], series, note=note, unit=" s")
