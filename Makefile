@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 # A throw-away PostgreSQL and Redis for what follows; it stops them afterwards and keeps the exit status.
 PRIVATE_SERVICES := $(PY) manage.py services --private --
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help

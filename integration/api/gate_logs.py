@@ -19,7 +19,8 @@ from integration.api.serializers import GateLogIn
 from integration.logs import Slice, read_range
 from integration.models import GateRun
 from integration.repository import log_path
-from runs.api.schema import answers
+from runs.api import examples_read as read
+from runs.api.schema import answers, shown
 from runs.api.streams import stream
 
 LOG_TYPE = "text/plain; charset=utf-8"
@@ -51,6 +52,7 @@ class GateLogView(AttemptView):
             416,
         ),
         operation_id="get_gate_log",
+        examples=shown(answered=read.GATE_LOG, status=(200, 206), media_type="text/plain"),
     )
     def get(self, request: Request, run_id: str, phase_id: str, attempt_id: str) -> HttpResponseBase:
         """Show the log of the attempt's last gate run; with `follow`, as it grows, until the gate has ended."""

@@ -9,7 +9,8 @@ from rest_framework.request import Request
 
 from integration.api.ranges import answer, asked, span_of
 from integration.redaction import redact_bytes
-from runs.api.schema import answers
+from runs.api import examples
+from runs.api.schema import answers, shown
 from runs.api.views import ANY_ROLE, AgentView
 from runs.errors import AttemptNotFound
 from runs.models import Attempt
@@ -41,6 +42,7 @@ class DiffView(AttemptView):
             {(200, "text/x-diff"): OpenApiTypes.STR, (206, "text/x-diff"): OpenApiTypes.STR}, 404, 416
         ),
         operation_id="get_diff",
+        examples=shown(answered=examples.PATCH, status=(200, 206), media_type="text/x-diff"),
     )
     def get(self, request: Request, run_id: str, phase_id: str, attempt_id: str) -> HttpResponseBase:
         """Show the patch as it was handed in; one that never passed the judge, without what looks like a secret.

@@ -12,7 +12,8 @@ from rest_framework.response import Response
 
 from integration.api.serializers import AttemptOut, GateRunOut, LeaseOut, PhaseDetailOut
 from integration.models import GateRun
-from runs.api.schema import answers
+from runs.api import examples_read as read
+from runs.api.schema import answers, shown
 from runs.api.serializers.phases import PhaseFieldsOut
 from runs.api.views import ANY_ROLE, IN_RUN, AgentView
 from runs.models import Attempt, Phase
@@ -27,7 +28,11 @@ class PhaseView(AgentView):
     allowed_roles = ANY_ROLE
     phase_missing = IN_RUN
 
-    @extend_schema(responses=answers({200: PhaseDetailOut}, 404), operation_id="get_phase")
+    @extend_schema(
+        responses=answers({200: PhaseDetailOut}, 404),
+        operation_id="get_phase",
+        examples=shown(answered=read.PHASE_DETAIL),
+    )
     def get(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Show every field of a phase, its attempts with verdicts and its gate runs, oldest first."""
         phase = self.require_phase(run_id, phase_id)

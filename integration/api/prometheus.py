@@ -15,12 +15,10 @@ from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import AutopackError
 from integration.metrics.exposition import exposition
 from runs.api.authentication import TokenAuthentication
-from runs.api.schema import answers
 from runs.api.views import AgentView
 from runs.tokens import Caller
 
 SCRAPER = Caller(name="prometheus", roles=frozenset({Role.READER}))
-_ANSWERS: dict[Any, Any] = {(200, "text/plain"): str, **answers({})}
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
 
 
@@ -70,7 +68,7 @@ class PrometheusView(AgentView):
     content_negotiation_class = _Unasked
     allowed_roles = (Role.READER,)
 
-    @extend_schema(responses=_ANSWERS, operation_id="prometheus")
+    @extend_schema(exclude=True)  # for Prometheus, which asks for no description
     def get(self, request: Request) -> HttpResponse:
         """Show every metric (docs/metrics.md) as Prometheus or OpenMetrics text."""
         if self.caller.project_scope is not None:

@@ -8,7 +8,8 @@ from rest_framework.response import Response
 
 from issues import reports
 from issues.api.serializers import BacklogQueryIn, BacklogSummaryOut, RunSummaryOut
-from runs.api.schema import answers
+from runs.api import examples_read as read
+from runs.api.schema import answers, shown
 from runs.api.views import ANY_ROLE, AgentView
 from runs.errors import RunNotFound
 from strategy.services import project_for
@@ -23,6 +24,7 @@ class BacklogSummaryView(AgentView):
         parameters=[BacklogQueryIn],
         responses=answers({200: BacklogSummaryOut}, 404),
         operation_id="issue_backlog_summary",
+        examples=shown(answered=read.BACKLOG_SUMMARY),
     )
     def get(self, request: Request) -> Response:
         """Show a project's backlog in figures."""
@@ -35,7 +37,11 @@ class RunSummaryView(AgentView):
 
     allowed_roles = ANY_ROLE
 
-    @extend_schema(responses=answers({200: RunSummaryOut}, 404), operation_id="run_summary")
+    @extend_schema(
+        responses=answers({200: RunSummaryOut}, 404),
+        operation_id="run_summary",
+        examples=shown(answered=read.RUN_SUMMARY),
+    )
     def get(self, request: Request, run_id: str) -> Response:
         """Show how a run stands or ended."""
         run = self.visible_runs().filter(pk=run_id).defer("config").first()

@@ -7,8 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
+from runs.api import examples_read as read
 from runs.api.paging import keyset_page
-from runs.api.schema import answers
+from runs.api.schema import answers, shown
 from runs.api.serializers.audits import AuditListIn, AuditListOut, AuditOut
 from runs.api.views import AgentView
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState
@@ -21,7 +22,10 @@ class AuditListView(AgentView):
     allowed_roles = (Role.AUDITOR,)
 
     @extend_schema(
-        parameters=[AuditListIn], responses=answers({200: AuditListOut}), operation_id="list_audits"
+        parameters=[AuditListIn],
+        responses=answers({200: AuditListOut}),
+        operation_id="list_audits",
+        examples=shown(answered=read.AUDITS),
     )
     def get(self, request: Request) -> Response:
         """List the open audits that the caller may claim, the longest waiting first."""

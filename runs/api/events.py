@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.errors import Invalid, problem
 from runs.api import examples
+from runs.api import examples_read as read
 from runs.api.schema import answers, shown
 from runs.api.serializers.runs import EventListIn, EventListOut, EventOut
 from runs.api.streams import stream
@@ -86,6 +87,7 @@ class EventStreamView(_EventView):
         parameters=[EventListIn, _LAST_EVENT],
         responses=answers({(200, STREAM_TYPE): OpenApiTypes.STR, 204: _OVER}, 404),
         operation_id="stream_events",
+        examples=shown(answered=read.EVENT_STREAM, media_type=STREAM_TYPE),
     )
     def get(self, request: Request, run_id: str) -> HttpResponseBase:
         """Stream a run's events as they happen, as server-sent events, until it has ended."""

@@ -53,6 +53,7 @@ _PROBLEMS: dict[str, tuple[str, str, Any]] = {
     "404": ("run-not-found", "Run not found", "Run shop-42 not found"),
     "409": ("stale-lease", "The lease no longer holds", "A newer lease holds phase discount"),
     "413": ("body-too-large", "The body is too large", "A body may have 16777216 bytes"),
+    "416": ("range-not-satisfiable", "No byte is in this range", "There are 1200 bytes"),
     "415": ("unsupported-media-type", "Unsupported Media Type", 'Unsupported media type "text/plain" in request.'),
     "422": ("invalid", "The input is not valid",
             [{"type": "required", "loc": ["body", "status"], "msg": "This field is required."}]),

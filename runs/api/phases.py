@@ -8,7 +8,8 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from runs import services
-from runs.api.schema import answers
+from runs.api import examples_read as read
+from runs.api.schema import answers, shown
 from runs.api.serializers.phases import PhaseFieldsOut, UpdateStatusIn, UpdateStatusOut
 from runs.api.views import IN_RUN, AgentView
 from runs.errors import InvalidPhaseState
@@ -27,6 +28,7 @@ class UpdateStatusView(AgentView):
         request=UpdateStatusIn,
         responses=answers({200: UpdateStatusOut}, 400, 404, 409),
         operation_id="update_status",
+        examples=shown(sent={"state": "FAILED", "why": "superseded"}, answered=read.UPDATED),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Move a phase by hand, and book its tokens; counts are derived and only compared."""

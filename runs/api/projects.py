@@ -9,8 +9,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from runs.api import examples_read as read
 from runs.api.paging import keyset_page
-from runs.api.schema import answers
+from runs.api.schema import answers, shown
 from runs.api.serializers.projects import (
     PageIn,
     ProjectListOut,
@@ -49,7 +50,10 @@ class ProjectListView(_ReadView):
     """`/projects`."""
 
     @extend_schema(
-        parameters=[PageIn], responses=answers({200: ProjectListOut}), operation_id="list_projects"
+        parameters=[PageIn],
+        responses=answers({200: ProjectListOut}),
+        operation_id="list_projects",
+        examples=shown(answered=read.PROJECTS),
     )
     def get(self, request: Request) -> Response:
         """List the projects that the token may see, by id."""
@@ -66,7 +70,11 @@ class ProjectListView(_ReadView):
 class ProjectView(_ReadView):
     """`/projects/{project_id}`."""
 
-    @extend_schema(responses=answers({200: ProjectOut}, 404), operation_id="get_project")
+    @extend_schema(
+        responses=answers({200: ProjectOut}, 404),
+        operation_id="get_project",
+        examples=shown(answered=read.PROJECT),
+    )
     def get(self, request: Request, project_id: str) -> Response:
         """Show a project, its agents and its gates; never a command, an environment or a credential."""
         return Response(ProjectOut(self.require_project(project_id)).data)
@@ -76,7 +84,10 @@ class RulesetListView(_ReadView):
     """`/projects/{project_id}/rulesets`."""
 
     @extend_schema(
-        parameters=[PageIn], responses=answers({200: RulesetListOut}, 404), operation_id="list_rulesets"
+        parameters=[PageIn],
+        responses=answers({200: RulesetListOut}, 404),
+        operation_id="list_rulesets",
+        examples=shown(answered=read.RULESETS),
     )
     def get(self, request: Request, project_id: str) -> Response:
         """List the versions of a project's rules, newest first."""
@@ -101,7 +112,11 @@ class RulesetListView(_ReadView):
 class RulesetView(_ReadView):
     """`/projects/{project_id}/rulesets/{version}`."""
 
-    @extend_schema(responses=answers({200: OpenApiTypes.OBJECT}, 404), operation_id="get_ruleset")
+    @extend_schema(
+        responses=answers({200: OpenApiTypes.OBJECT}, 404),
+        operation_id="get_ruleset",
+        examples=shown(answered=read.RULESET),
+    )
     def get(self, request: Request, project_id: str, version: int) -> HttpResponse:
         """Show one version's rules in canonical JSON; the ETag is the SHA-256 of the very bytes."""
         project = self.require_project(project_id)
@@ -114,7 +129,11 @@ class RulesetView(_ReadView):
 class StrategyView(_ReadView):
     """`/runs/{run_id}/strategy`."""
 
-    @extend_schema(responses=answers({200: OpenApiTypes.OBJECT}, 404), operation_id="get_strategy")
+    @extend_schema(
+        responses=answers({200: OpenApiTypes.OBJECT}, 404),
+        operation_id="get_strategy",
+        examples=shown(answered=read.STRATEGY),
+    )
     def get(self, request: Request, run_id: str) -> HttpResponse:
         """Show the run's frozen strategy in canonical JSON; the ETag is the SHA-256 of the very bytes."""
         strategy = (
@@ -132,7 +151,11 @@ def _canonical(content: bytes, sha256: str) -> HttpResponse:
 class PromotionView(_ReadView):
     """`/runs/{run_id}/promotion`."""
 
-    @extend_schema(responses=answers({200: PromotionOut}, 404), operation_id="get_promotion")
+    @extend_schema(
+        responses=answers({200: PromotionOut}, 404),
+        operation_id="get_promotion",
+        examples=shown(answered=read.PROMOTION),
+    )
     def get(self, request: Request, run_id: str) -> Response:
         """Say whether the run may be promoted, with every reason against it."""
         run = self.visible_runs().defer("config").prefetch_related("tiers").filter(pk=run_id).first()

@@ -7,8 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from runs import reports
+from runs.api import examples_read as read
 from runs.api.paging import page
-from runs.api.schema import answers
+from runs.api.schema import answers, shown
 from runs.api.serializers.reports import (
     BudgetAnalysisIn,
     BudgetAnalysisOut,
@@ -29,7 +30,10 @@ class RunMetricsView(AgentView):
     allowed_roles = ANY_ROLE
 
     @extend_schema(
-        parameters=[RunMetricsIn], responses=answers({200: RunMetricsOut}, 400), operation_id="run_metrics"
+        parameters=[RunMetricsIn],
+        responses=answers({200: RunMetricsOut}, 400),
+        operation_id="run_metrics",
+        examples=shown(answered=read.METRICS_RUNS),
     )
     def get(self, request: Request) -> Response:
         """List the runs that the token may see in figures, newest first."""
@@ -54,7 +58,11 @@ class TierMetricsView(AgentView):
 
     allowed_roles = ANY_ROLE
 
-    @extend_schema(responses=answers({200: TierMetricsOut}, 404), operation_id="tier_metrics")
+    @extend_schema(
+        responses=answers({200: TierMetricsOut}, 404),
+        operation_id="tier_metrics",
+        examples=shown(answered=read.METRICS_TIERS),
+    )
     def get(self, request: Request, run_id: str) -> Response:
         """Show a run's tiers in figures, in index order."""
         self.require_run(run_id)
@@ -70,6 +78,7 @@ class BudgetAnalysisView(AgentView):
         parameters=[BudgetAnalysisIn],
         responses=answers({200: BudgetAnalysisOut}),
         operation_id="budget_analysis",
+        examples=shown(answered=read.BUDGET_ANALYSIS),
     )
     def get(self, request: Request) -> Response:
         """Show which budgets ended runs, where they struck, and whether audits helped."""

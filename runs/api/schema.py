@@ -46,11 +46,22 @@ def answers(ok: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     return found
 
 
-def shown(*, sent: Any = None, answered: Any = None, status: int = 200) -> list[OpenApiExample]:
-    """Return a route's `examples`, for `extend_schema`: the body that is sent, and the answer with its status."""
+def shown(
+    *,
+    sent: Any = None,
+    answered: Any = None,
+    status: int | tuple[int, ...] = 200,
+    media_type: str = "application/json",
+) -> list[OpenApiExample]:
+    """Return a route's `examples`, for `extend_schema`: the body that is sent, and the answer with its statuses."""
     found = []
+    codes = [status] if isinstance(status, int) else list(status)
     if sent is not None:
         found.append(OpenApiExample("sent", sent, request_only=True))
     if answered is not None:
-        found.append(OpenApiExample("answered", answered, response_only=True, status_codes=[status]))
+        found.append(
+            OpenApiExample(
+                "answered", answered, response_only=True, status_codes=codes, media_type=media_type
+            )
+        )
     return found

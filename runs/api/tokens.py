@@ -8,10 +8,11 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from runs import tokens
+from runs.api import examples_read as read
 from runs.api.paging import keyset_page
-from runs.api.schema import answers
+from runs.api.schema import answers, shown
 from runs.api.serializers.projects import PageIn
-from runs.api.serializers.tokens import NewTokenOut, TokenIn, TokenListOut, TokenOut
+from runs.api.serializers.tokens import NewTokenOut, RevokeIn, TokenIn, TokenListOut, TokenOut
 from runs.api.views import AgentView
 from runs.errors import TokenNotFound
 from runs.models import ApiToken
@@ -32,7 +33,12 @@ class _TokenView(AgentView):
 class TokenListView(_TokenView):
     """`/tokens`."""
 
-    @extend_schema(parameters=[PageIn], responses=answers({200: TokenListOut}), operation_id="list_tokens")
+    @extend_schema(
+        parameters=[PageIn],
+        responses=answers({200: TokenListOut}),
+        operation_id="list_tokens",
+        examples=shown(answered=read.TOKENS),
+    )
     def get(self, request: Request) -> Response:
         """List tokens, newest first, revoked ones too. Values are not kept anywhere."""
         query = self.query(PageIn)
@@ -41,7 +47,14 @@ class TokenListView(_TokenView):
         )
         return Response({"tokens": [TokenOut(token).data for token in found], "next_cursor": following})
 
-    @extend_schema(request=TokenIn, responses=answers({201: NewTokenOut}, 404), operation_id="create_token")
+    @extend_schema(
+        request=TokenIn,
+        responses=answers({201: NewTokenOut}, 404),
+        operation_id="create_token",
+        examples=shown(
+            sent={"agent": "builder-2", "roles": ["builder"]}, answered=read.NEW_TOKEN, status=201
+        ),
+    )
     def post(self, request: Request) -> Response:
         """Make a token. Its value is in this answer and never shown again."""
         body = self.body(TokenIn)
@@ -60,9 +73,15 @@ class TokenListView(_TokenView):
 class RevokeTokenView(_TokenView):
     """`/tokens/{token_id}/revoke`."""
 
-    @extend_schema(request=None, responses=answers({200: TokenOut}, 404), operation_id="revoke_token")
+    @extend_schema(
+        request=RevokeIn,
+        responses=answers({200: TokenOut}, 404),
+        operation_id="revoke_token",
+        examples=shown(sent={}, answered=read.REVOKED_TOKEN),
+    )
     def post(self, request: Request, token_id: int) -> Response:
         """Revoke a token at once; one that is revoked already stays as it is."""
+        self.body(RevokeIn)
         token = self.visible_tokens().filter(pk=token_id).first()
         if token is None:
             raise TokenNotFound(f"Token {token_id} not found")

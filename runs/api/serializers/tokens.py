@@ -38,6 +38,10 @@ class TokenIn(serializers.Serializer[Any]):
         return value
 
 
+class RevokeIn(serializers.Serializer[Any]):
+    """Nothing needs to be said: an empty body is fine."""
+
+
 class TokenOut(serializers.Serializer[ApiToken]):
     """A token without its value. `project_id` null: every project."""
 
