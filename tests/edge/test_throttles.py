@@ -73,15 +73,15 @@ def test_a_refused_request_takes_nothing_from_the_other_bucket(operator: Api, se
 
 
 def test_a_bucket_refills(operator: Api, settings: Any, redis_url: str):
-    settings.TOKEN_REQUESTS_PER_MINUTE = 600
+    settings.TOKEN_REQUESTS_PER_MINUTE = 6
     spend(operator, 1)
     with redis.Redis.from_url(redis_url) as client:
         [name] = client.keys("autopack:throttle:token:*")
         seconds, micros = client.time()
         now = seconds * 1_000_000 + micros
         client.set(name, now + 60_000_000)  # full only in a minute: empty
-        assert operator.get("/runs")["Retry-After"] == "1"
-        client.set(name, now + 59_000_000)  # a second later: ten have come in
+        assert 1 <= int(operator.get("/runs")["Retry-After"]) <= 10
+        client.set(name, now + 50_000_000)  # ten seconds later: one has come in
         assert operator.get("/runs").status_code == 200
         assert 0 < client.pttl(name) <= 60_000, "a bucket that is full again is forgotten"
 
@@ -160,13 +160,13 @@ def test_redis_never_sees_a_token(operator: Api, settings: Any, redis_url: str):
     assert not [name for name in names if str(operator.token) in name or str(operator.token)[4:] in name]
 
 
-COUNT = """
+ELSEWHERE = """
 import django
 django.setup()
 from runs import throttles
-for _ in range(4):
+for address in ("192.0.2.1", "192.0.2.2"):
     try:
-        throttles.admit("192.0.2.1", b"")
+        throttles.admit(address, b"")
         print("in")
     except throttles.Throttled:
         print("out")
@@ -174,21 +174,22 @@ for _ in range(4):
 
 
 def test_processes_share_one_bucket(redis_url: str, settings: Any):
-    settings.ADDRESS_REQUESTS_PER_MINUTE = 5
-    for _ in range(2):
-        throttles.admit("192.0.2.1", b"")
+    settings.ADDRESS_REQUESTS_PER_MINUTE = 1
+    throttles.admit("192.0.2.1", b"")
     environment = {
-        "AUTOPACK_REDIS_URL": redis_url, "AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE": "5",
+        "AUTOPACK_REDIS_URL": redis_url, "AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE": "1",
         "DJANGO_SETTINGS_MODULE": "autopack_site.settings",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", COUNT], env=environment, cwd=site.BASE_DIR, capture_output=True, check=True
+        [sys.executable, "-c", ELSEWHERE], env=environment, cwd=site.BASE_DIR, capture_output=True, check=True
     )
-    assert done.stdout.split() == [b"in"] * 3 + [b"out"]
+    assert done.stdout.split() == [b"out", b"in"]
+    with pytest.raises(throttles.Throttled):
+        throttles.admit("192.0.2.2", b"")
 
 
 def test_threads_take_no_more_than_there_is(settings: Any):
-    settings.ADDRESS_REQUESTS_PER_MINUTE = 20
+    settings.ADDRESS_REQUESTS_PER_MINUTE = 5
     outcomes: list[bool] = []
 
     def ask() -> None:
@@ -204,7 +205,7 @@ def test_threads_take_no_more_than_there_is(settings: Any):
         thread.start()
     for thread in threads:
         thread.join()
-    assert outcomes.count(True) == 20
+    assert outcomes.count(True) == 5
 
 
 @pytest.mark.parametrize(
