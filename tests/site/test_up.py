@@ -43,6 +43,7 @@ class Up:
             MARKER: str(state_dir),
             "AUTOPACK_STATE_DIR": str(state_dir),
             "AUTOPACK_BIND": self.bind,
+            "AUTOPACK_LOG_LEVEL": "INFO",  # what serves tells it; under a test it would be silent
             "AUTOPACK_SOFT_SHUTDOWN_S": "1",
             "AUTOPACK_WEB_WORKERS": "1",
             **{f"AUTOPACK_{queue}_WORKERS": "1" for queue in ("AGENT", "GATE", "MERGE", "SWEEP")},
