@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -151,3 +153,11 @@ def wait_until(condition: Callable[[], object], *, within_s: float = 10.0) -> bo
             return True
         time.sleep(0.02)
     return bool(condition())
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    """One of these tests at a time on this machine: they share accounts, and one of them lets a fork bomb go."""
+    with (Path(tempfile.gettempdir()) / f"autopack-sandbox-tests-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
