@@ -50,11 +50,13 @@ class _Builders:
     def _serve(self) -> None:
         while True:
             work = self._work.get()
-            close_old_connections()
             try:
-                work()
-            finally:
                 close_old_connections()
+                work()
+                close_old_connections()
+            except Exception as error:  # a thread that ended here would keep its place for ever
+                log.exception("candidate.thread_failed", error=type(error).__name__)
+            finally:
                 with self._change:
                     self._running -= 1
                     self._change.notify_all()
