@@ -36,6 +36,17 @@ attempt_shown = Prepared[Attempt](
 lease_by_id = Prepared[Lease](
     lambda lease_id: Lease.objects.select_related("attempt", "phase__tier").filter(pk=lease_id)
 )
+# RunResponse of API.md: a run, its tiers and its phases, without what it does not show
+run_shown = Prepared[Run](lambda run_id: Run.objects.defer("config").filter(pk=run_id))
+run_shown_of = Prepared[Run](
+    lambda run_id, project_id: Run.objects.defer("config").filter(pk=run_id, project__project_id=project_id)
+)
+tiers_shown = Prepared[Tier](lambda run_id: Tier.objects.defer("description").filter(run=run_id))
+phases_shown = Prepared[Phase](
+    lambda run_id: Phase.objects.defer("description", "limits", "scope", "notes", "audit_request").filter(
+        run=run_id
+    )
+)
 token_by_digest = Prepared[ApiToken](
     lambda digest: ApiToken.objects.select_related("agent", "project").filter(digest=digest)
 )

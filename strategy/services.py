@@ -12,6 +12,7 @@ from django.db.models import Max
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
+from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.config import ProjectConfig, load_config
 from strategy.defaults import default_ruleset
@@ -33,6 +34,16 @@ from strategy.types import BacklogItem, CompiledStrategy, Plan, RunOptions
 from strategy.validation import check_ruleset, check_ruleset_text
 
 _DEFAULT_PROJECT_LOCK = "strategy.default_project"
+_named_project = Prepared[Project](
+    lambda name: Project.objects.select_related("ruleset").filter(project_id=name)
+)
+_default_project = Prepared[Project](
+    lambda: Project.objects.select_related("ruleset").filter(is_default=True)
+)
+_put_strategy = PreparedInsert(Strategy)
+_frozen = Prepared[Strategy](
+    lambda run_id: Strategy.objects.defer("document", "canonical").filter(run_id=run_id)
+)
 
 
 @transaction.atomic
@@ -159,13 +170,12 @@ def project_for(project_id: str | None) -> Project:
 
     Raises ProjectNotFound (404) and NoProject (422).
     """
-    projects = Project.objects.select_related("ruleset")
     if project_id is None:
-        project = projects.filter(is_default=True).first()
+        project = _default_project.first()
         if project is None:
             raise NoProject([problem("no_project", ["body", "project_id"], NoProject.title)])
         return project
-    project = projects.filter(project_id=project_id).first()
+    project = _named_project.first(project_id)
     if project is None:
         raise ProjectNotFound(f"Project {project_id[:128]} not found")
     return project
@@ -193,28 +203,30 @@ def compile_for(
 def freeze(run_id: str, project: Project, compiled: CompiledStrategy) -> Strategy:
     """Store the run's strategy for good and return it; the same content again is the same row.
 
-    Raises StrategyFrozen when the run has another one, Invalid when it wasn't compiled for this run and
-    project from one of its rulesets.
+    Of two at once for one run, the later gets the database's IntegrityError. Raises StrategyFrozen when the
+    run has another one, Invalid when it wasn't compiled for this run and project from one of its rulesets.
     """
     document = compiled.document
-    ruleset = Ruleset.objects.filter(project=project, sha256=document["ruleset_sha256"]).first()
+    ruleset = project.ruleset
+    if ruleset is None or ruleset.sha256 != document["ruleset_sha256"]:
+        ruleset = Ruleset.objects.filter(project=project, sha256=document["ruleset_sha256"]).first()
     if ruleset is None or (document["run_id"], document["project_id"]) != (run_id, project.project_id):
         raise Invalid(
             f"The strategy was not compiled for run {run_id} from a ruleset of {project.project_id}"
         )
-    strategy, is_new = Strategy.objects.get_or_create(
-        run_id=run_id,
-        defaults={
-            "project": project,
-            "ruleset": ruleset,
-            "document": document,
-            "canonical": compiled.canonical.decode("utf-8"),
-            "sha256": compiled.sha256,
-        },
-    )
-    if not is_new and strategy.sha256 != compiled.sha256:
+    known = _frozen.first(run_id)
+    if known is None:
+        return _put_strategy(
+            run_id=run_id,
+            project=project,
+            ruleset=ruleset,
+            document=document,
+            canonical=compiled.canonical.decode("utf-8"),
+            sha256=compiled.sha256,
+        )
+    if known.sha256 != compiled.sha256:
         raise StrategyFrozen(f"Run {run_id} has a strategy already, with other content")
-    return strategy
+    return known
 
 
 def _locked(project_id: str) -> Project:

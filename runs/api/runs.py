@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from django.db.models import Prefetch
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
-from runs import ports, services
+from runs import ports, rows, services
 from runs.api import examples
 from runs.api.paging import page
 from runs.api.schema import answers, shown
@@ -22,28 +19,24 @@ from runs.api.serializers.runs import (
     RunOut,
     RunRowOut,
     StartIn,
+    run_response,
 )
 from runs.api.views import ANY_ROLE, STARTER, AgentView
 from runs.errors import RunNotFound
-from runs.models import Phase, Run, Tier
+from runs.models import Run
 from runs.plan import plan_from_json
-from runs.querysets import RunQuerySet
 from strategy.types import RunOptions
 
-_TREE = Prefetch(
-    "tiers",
-    Tier.objects.defer("description").prefetch_related(
-        Prefetch("phases", Phase.objects.defer("description", "limits", "scope", "notes", "audit_request"))
-    ),
-)
 
+def run_shown(run_id: str, *, scope: str | None) -> dict[str, object]:
+    """Return RunResponse in three queries, whatever the size of the plan; raise RunNotFound.
 
-def run_shown(runs: RunQuerySet, run_id: str) -> dict[str, object]:
-    """Return RunResponse in three queries, whatever the size of the plan; raise RunNotFound."""
-    run = runs.defer("config").prefetch_related(_TREE).filter(pk=run_id).first()
-    if run is None:
+    `scope` is the project that the caller is held to; None is all.
+    """
+    found = rows.run_shown.first(run_id) if scope is None else rows.run_shown_of.first(run_id, scope)
+    if found is None:
         raise RunNotFound(f"Run {run_id} not found")
-    return cast(dict[str, object], RunOut(run).data)
+    return run_response(found, rows.tiers_shown(run_id), rows.phases_shown(run_id))
 
 
 class RunView(AgentView):
@@ -56,7 +49,7 @@ class RunView(AgentView):
     )
     def get(self, request: Request, run_id: str) -> Response:
         """Show a run with its tiers and phases."""
-        return Response(run_shown(self.visible_runs(), run_id))
+        return Response(run_shown(run_id, scope=self.caller.project_scope))
 
 
 class StartView(RunView):
@@ -93,7 +86,7 @@ class StartView(RunView):
         else:
             plan = plan_from_json(body["tiers"], body["phases"])
             services.start_run(run_id, project_id=project_id, plan=plan, options=options, by=by)
-        return Response(run_shown(self.visible_runs(), run_id), status=201, headers=headers)
+        return Response(run_shown(run_id, scope=self.caller.project_scope), status=201, headers=headers)
 
     @extend_schema(exclude=True)
     def get(self, request: Request, run_id: str = "start") -> Response:
@@ -178,4 +171,4 @@ class CancelView(AgentView):
         body = self.body(CancelIn)
         self.require_run(run_id)
         services.cancel_run(run_id, by=self.caller.name, why=body["why"] or "")
-        return Response(run_shown(self.visible_runs(), run_id))
+        return Response(run_shown(run_id, scope=self.caller.project_scope))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
+from autopack_site.kernel.prepared import PreparedInsert
 from autopack_site.kernel.problem import correlation_id
 from runs import outbox, ports
 from runs.errors import RunExists
@@ -18,7 +20,9 @@ from runs.transitions import move
 from strategy.errors import TooManyPhases
 from strategy.models import Project
 from strategy.services import compile_for, freeze, project_for
-from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions
+from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions, TierSpec
+
+_put_tiers, _put_phases = PreparedInsert(Tier), PreparedInsert(Phase)
 
 
 def start_run(
@@ -165,35 +169,39 @@ def _create(
 
 def _create_rows(run: Run, compiled: CompiledStrategy) -> None:
     document = compiled.document
-    tiers = Tier.objects.bulk_create(
-        Tier(
-            run=run,
-            tier_id=tier.tier_id,
-            tier_index=tier.tier_index,
-            name=tier.name,
-            description=tier.description,
-            token_cap=document["tier_strategies"][tier.tier_id]["token_cap"],
-            ci_run_cap=document["tier_strategies"][tier.tier_id]["ci_run_cap"],
-            max_minor_issues=document["tier_strategies"][tier.tier_id]["max_minor_issues_tolerated"],
-            max_major_issues=document["tier_strategies"][tier.tier_id]["max_major_issues_tolerated"],
-        )
-        for tier in compiled.plan.tiers
+    tiers = {tier.tier_id: _tier(run, tier, document) for tier in compiled.plan.tiers}
+    _put_tiers.many(list(tiers.values()))
+    _put_phases.many([_phase(run, tiers[phase.tier_id], phase, document) for phase in compiled.plan.phases])
+
+
+def _tier(run: Run, tier: TierSpec, document: dict[str, Any]) -> Tier:
+    caps = document["tier_strategies"][tier.tier_id]
+    return Tier(
+        run=run,
+        tier_id=tier.tier_id,
+        tier_index=tier.tier_index,
+        name=tier.name,
+        description=tier.description,
+        token_cap=caps["token_cap"],
+        ci_run_cap=caps["ci_run_cap"],
+        max_minor_issues=caps["max_minor_issues_tolerated"],
+        max_major_issues=caps["max_major_issues_tolerated"],
     )
-    by_id = {tier.tier_id: tier for tier in tiers}
-    Phase.objects.bulk_create(
-        Phase(
-            run=run,
-            tier=by_id[phase.tier_id],
-            phase_id=phase.phase_id,
-            phase_index=phase.phase_index,
-            name=phase.name,
-            description=phase.description,
-            task_category=document["phase_strategies"][phase.phase_id]["task_category"],
-            complexity=document["phase_strategies"][phase.phase_id]["complexity"],
-            builder_mode=document["phase_strategies"][phase.phase_id]["builder_mode"],
-            scope=list(phase.scope),
-            depends_on=None if phase.depends_on is None else list(phase.depends_on),
-            limits=document["phase_strategies"][phase.phase_id],
-        )
-        for phase in compiled.plan.phases
+
+
+def _phase(run: Run, tier: Tier, phase: PhaseSpec, document: dict[str, Any]) -> Phase:
+    limits = document["phase_strategies"][phase.phase_id]
+    return Phase(
+        run=run,
+        tier_id=tier.pk,
+        phase_id=phase.phase_id,
+        phase_index=phase.phase_index,
+        name=phase.name,
+        description=phase.description,
+        task_category=limits["task_category"],
+        complexity=limits["complexity"],
+        builder_mode=limits["builder_mode"],
+        scope=list(phase.scope),
+        depends_on=None if phase.depends_on is None else list(phase.depends_on),
+        limits=limits,
     )

@@ -26,8 +26,9 @@ _FIRST_REDIS_DATABASE = 9
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="package")
-def served(django_db_blocker: Any) -> Iterator[Served]:
+# Of the session, not of the package: a test process has files of other folders between these.
+@pytest.fixture(scope="session")
+def served(migrated: str, django_db_blocker: Any) -> Iterator[Served]:
     """The instance."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     name = f"test_contract_{worker}"
@@ -40,7 +41,7 @@ def served(django_db_blocker: Any) -> Iterator[Served]:
         ),
     }
     try:
-        _admin(django_db_blocker, drop, f'CREATE DATABASE "{name}"')
+        _admin(django_db_blocker, drop, f'CREATE DATABASE "{name}" TEMPLATE "{migrated}"')
 
         def manage(*argv: str) -> str:
             out = StringIO()

@@ -101,7 +101,7 @@ class Served:
 
 @contextmanager
 def serve(folder: Path, environment: dict[str, str], manage: Callable[..., str]) -> Iterator[Served]:
-    """Serve the empty database at DATABASE_URL, with projects on a small repository.
+    """Serve the migrated, empty database at DATABASE_URL, with projects on a small repository.
 
     `manage` carries out a management command on that database and returns what it prints.
     """
@@ -114,7 +114,6 @@ def serve(folder: Path, environment: dict[str, str], manage: Callable[..., str])
         "DJANGO_SETTINGS_MODULE": "autopack_site.settings",
         **environment,
     }
-    manage("migrate", "--verbosity", "0")
     root = json.loads(manage("token", "add", "operator", "--role", "operator", "--json"))["token"]
     for stack in running(env, folder / "log"):
         open_port = _web(stack, {"AUTOPACK_OPEN_LOOPBACK": "1"})

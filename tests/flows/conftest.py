@@ -48,13 +48,14 @@ def module_env() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def flow_database(django_db_blocker: Any) -> Iterator[str]:
+def flow_database(migrated: str, django_db_blocker: Any) -> Iterator[str]:
     """A database of the flow tests' own, so that no other test's rollback or truncation meets their workers."""
     name = f"test_flows_{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}"
     with django_db_blocker.unblock():
-        _admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
-        with _using(name):
-            call_command("migrate", verbosity=0, interactive=False)
+        _admin(
+            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
+            f'CREATE DATABASE "{name}" TEMPLATE "{migrated}"',
+        )
         yield name
         _admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 

@@ -51,15 +51,14 @@ def schema() -> dict[str, list[list[str]]]:
 
 @pytest.fixture(scope="module", params=RELEASES, ids=lambda path: path.stem)
 def upgraded(
-    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
+    request: pytest.FixtureRequest, migrated: str, django_db_blocker: Any
 ) -> Iterator[dict[str, Any]]:
     """This process's connection on a database of the release, migrated; what was known before comes with it."""
     text = request.param.read_text(encoding="utf-8")
     with django_db_blocker.unblock():
-        for name in (FRESH, NAME):
-            _admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
+        for name, like in ((FRESH, f' TEMPLATE "{migrated}"'), (NAME, "")):
+            _admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"{like}')
         with _using(FRESH):
-            call_command("migrate", interactive=False, verbosity=0)
             fresh = schema()
         loader = psycopg2.connect(database_url(NAME))
         with loader, loader.cursor() as cursor:
