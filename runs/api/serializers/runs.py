@@ -143,17 +143,16 @@ def run_response(run: Run, tiers: Sequence[Tier], phases: Sequence[Phase]) -> di
 
     By hand: this is what agents ask for most, and the serializers take longer than the queries.
     """
-    shown = {
-        tier.pk: {**{name: getattr(tier, name) for name in _TIER}, "phases": list[object]()} for tier in tiers
-    }
+    inside: dict[int, list[dict[str, object]]] = {tier.pk: [] for tier in tiers}
     for phase in phases:
-        shown[phase.tier_id]["phases"].append({name: getattr(phase, name) for name in _PHASE})
+        inside[phase.tier_id].append({name: getattr(phase, name) for name in _PHASE})
+    shown = [{**{name: getattr(tier, name) for name in _TIER}, "phases": inside[tier.pk]} for tier in tiers]
     eligible = "true" if is_eligible(run, tiers)[0] else "false"
     return {
         "id": run.run_id,
         **{name: getattr(run, name) for name in _RUN},
         "promotion_eligible_to_main": eligible,
-        "tiers": list(shown.values()),
+        "tiers": shown,
     }
 
 
