@@ -133,9 +133,11 @@ class RunOut(serializers.Serializer[Run]):
     tiers = TierOut(many=True)
 
 
-_RUN = tuple(name for name in RunOut().fields if name not in ("id", "promotion_eligible_to_main", "tiers"))
-_TIER = tuple(name for name in TierOut().fields if name != "phases")
-_PHASE = tuple(PhaseOut().fields)
+_RUN: tuple[str, ...] = tuple(
+    name for name in RunOut().get_fields() if name not in ("id", "promotion_eligible_to_main", "tiers")
+)
+_TIER: tuple[str, ...] = tuple(name for name in TierOut().get_fields() if name != "phases")
+_PHASE: tuple[str, ...] = tuple(PhaseOut().get_fields())
 
 
 def run_response(run: Run, tiers: Sequence[Tier], phases: Sequence[Phase]) -> dict[str, object]:
