@@ -145,6 +145,14 @@ def processes_with(word: str) -> list[int]:
     return found
 
 
+def own_children() -> set[str]:
+    """Return the ids of this process's children, ended ones that were not waited for among them.
+
+    Other tests of this process may have some: a service that they share stays up to the end.
+    """
+    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+
+
 def wait_until(condition: Callable[[], object], *, within_s: float = 10.0) -> bool:
     """Poll until condition holds; tell whether it did in time."""
     deadline = time.monotonic() + within_s
