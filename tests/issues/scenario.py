@@ -149,7 +149,7 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Story:
     for key, status, age in (("k-old", "resolved", 9), ("k-back", "reopened", 1)):
         BacklogEntry.objects.create(
             project=shop, issue_key=key, category="style", base_severity="minor", effective_severity="minor",
-            status=status, age_in_runs=age, occurrence_count=1, first_seen_run_id="a", last_seen_run_id="a",
+            status=status, runs_offset=age, occurrence_count=1, first_seen_run_id="a", last_seen_run_id="a",
             first_seen_at=hour(0), last_seen_at=hour(0), opened_at=hour(0),
         )  # fmt: skip
     return story
