@@ -7,6 +7,7 @@ code may hold. So does this.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,14 @@ def say(message: str, stream: Any = None) -> None:
         os.write(descriptor, f"{json.dumps(line)}\n".encode())
     except (OSError, ValueError):
         return
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def keep_level(logger: logging.Logger | None = None, **_: Any) -> None:
+    """Keep the level that the settings name: a worker's option `--loglevel` would take its place."""
+    if logger is not None:
+        logger.setLevel(settings.LOG_LEVEL)
 
 
 @signals.celeryd_init.connect

@@ -42,6 +42,9 @@ LIVE_STATUSES = (Status.OPEN, Status.NEEDS_CLEANUP, Status.REOPENED)
 AGEABLE_STATUSES = tuple(status for (status, event) in BACKLOG_MOVES if event == "aged")
 
 
+COUNTERS = ("runs", "tiers")  # what ages count
+
+
 def after(status: str, event: str) -> Status:
     """Return the status after the event. Raises IllegalTransition."""
     if (status, event) not in BACKLOG_MOVES:
@@ -55,6 +58,10 @@ class Thresholds:
 
     runs: int
     tiers: int
+
+    def by_counter(self) -> tuple[tuple[str, int], ...]:
+        """Return each counter with its threshold."""
+        return (("runs", self.runs), ("tiers", self.tiers))
 
     def reached(self, age_in_runs: int, age_in_tiers: int) -> bool:
         """Tell whether the ages reach one of the two."""

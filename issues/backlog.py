@@ -1,9 +1,13 @@
 """A project's memory: entries opened and reopened by reports, aged by runs and tiers, resolved by coverage.
 
-All writers of one backlog take its lock first. Ordering row locks by key is not enough: a transaction may
-record one issue and then, in the supervisor's next move, age all of them, and two such transactions of two
-runs would wait for each other. Within a transaction the lock comes after the run's row lock and before
-counters and outbox rows.
+All writers of one backlog take its lock first: that of its tally's row. Ordering row locks by key is not enough:
+a transaction may record one issue and then, in the supervisor's next move, mark others, and two such
+transactions of two runs would wait for each other. Within a transaction the lock comes after the run's row lock
+and before counters and outbox rows.
+
+A run or tier ages all open entries by adding one to the tally (`BacklogTally`), whatever their number. What then
+has reached a threshold is marked in batches, a bounded number at the start itself and the rest by the sweep:
+the strategy and reports go by the ages, so that they don't wait for the mark.
 """
 
 from __future__ import annotations
@@ -13,18 +17,19 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 
 from autopack_site.kernel import clock
-from autopack_site.kernel.prepared import PreparedInsert
+from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from autopack_site.kernel.problem import correlation_id
 from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
 from issues.coverage import Coverage
 from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, paths_in
-from issues.models import BacklogAging, BacklogEntry, BacklogEvent, RunIndexEntry
+from issues.marking import mark_batch
+from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, RunIndexEntry, ages_kept
 from issues.rules import rules_of
-from issues.severity import MAJOR, worst
+from issues.severity import worst
 from runs.lifecycle import PhaseState, RunState
 from runs.models import Phase, Run, Tier
 from runs.ports import IssueReport
@@ -32,22 +37,33 @@ from strategy.models import Project
 from strategy.types import BacklogItem
 
 log = structlog.get_logger(__name__)
-BACKLOG_LOCKS = 7_301_002  # the class of advisory locks; the second key is the project
 SYSTEM = "autopack"
-_KEY_SPACE = 2**31
+MAX_MARKED_AT_START = 1000  # of each threshold; the sweep marks the rest
+MAX_ITEMS = 10_000  # live entries that a strategy looks at, the oldest first
 _put_entries = PreparedInsert(BacklogEntry, unique=["project", "issue_key"])
 _put_events = PreparedInsert(BacklogEvent)
+_tally = Prepared[BacklogTally](
+    lambda project_pk: BacklogTally.objects.select_for_update(no_key=True).filter(project=project_pk)
+)
 
 
-def lock_backlog(project_pk: int) -> None:
-    """Wait for the project's backlog and hold it until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [BACKLOG_LOCKS, project_pk % _KEY_SPACE])
+def lock_backlog(project_pk: int) -> BacklogTally:
+    """Wait for the project's backlog and hold it until the transaction ends; return its tally."""
+    tally = _tally.first(project_pk)
+    if tally is None:  # the project's first report; of two at once, one makes the row and one waits for it
+        BacklogTally.objects.bulk_create([BacklogTally(project_id=project_pk)], ignore_conflicts=True)
+        tally = _tally.first(project_pk)
+        assert tally is not None
+    return tally
 
 
 def open_items(project_pk: int) -> list[BacklogItem]:
-    """Return the live entries as the engine takes them, by key in code point order."""
-    rows = BacklogEntry.objects.live().filter(project=project_pk)
+    """Return the live entries as the engine takes them, by key in code point order: of many, the oldest."""
+    tally = BacklogTally.objects.filter(pk=project_pk).first() or BacklogTally(project_id=project_pk)
+    unread = ("seen_in_runs", "seen_in_tiers", "scopes")
+    rows = BacklogEntry.without_ages.filter(project=project_pk).oldest().defer(*unread)[:MAX_ITEMS]
+    for row in rows:
+        row.tell_ages(tally)
     items = [
         BacklogItem(
             issue_key=row.issue_key,
@@ -65,7 +81,12 @@ def open_items(project_pk: int) -> list[BacklogItem]:
 
 
 def remember(
-    entries: dict[str, BacklogEntry], run: Run, phase: Phase, reports: Sequence[IssueReport], who: str
+    entries: dict[str, BacklogEntry],
+    run: Run,
+    phase: Phase,
+    reports: Sequence[IssueReport],
+    who: str,
+    tally: BacklogTally,
 ) -> None:
     """Fold reports into the entries that were read under the backlog's lock, and write them.
 
@@ -83,16 +104,17 @@ def remember(
                 category=report.category,
                 base_severity=report.severity,
                 effective_severity=report.severity,
-                status=Status.OPEN,
                 occurrence_count=0,
                 first_seen_run_id=run.run_id,
                 first_seen_at=now,
                 opened_at=now,
             )
+            entry.become(Status.OPEN, tally)
             events.append((report.issue_key, OPENED, ""))
         elif entry.status == Status.RESOLVED:
             events.append((report.issue_key, "reopened", entry.status))
-            entry.status, entry.opened_at = after(entry.status, "reopened"), now
+            entry.become(after(entry.status, "reopened"), tally)
+            entry.opened_at = now
         entry.base_severity = worst(entry.base_severity, report.severity)
         entry.effective_severity = worst(
             entry.effective_severity, report.severity, severity.floor(report.category)
@@ -123,12 +145,12 @@ def begin_run(run_id: str, project_pk: int) -> None:
 
     May come before the run's row is written, in the same transaction. Safe to repeat.
     """
-    lock_backlog(project_pk)
+    tally = lock_backlog(project_pk)
     lapse(project_pk, run_id=run_id)
     started = Run.objects.filter(pk=run_id).values_list("created_at", flat=True).first()
-    if age(project_pk, run_id, "", started):
+    if age(tally, run_id, "", started):
         ruleset = Project.objects.values_list("ruleset__document", flat=True).get(pk=project_pk)
-        mark_aged(project_pk, project_thresholds(ruleset or {}), why=f"run {run_id} starts", run_id=run_id)
+        mark_aged(tally, project_thresholds(ruleset or {}), why=f"run {run_id} starts", run_id=run_id)
 
 
 @transaction.atomic
@@ -140,35 +162,43 @@ def begin_tier(run_id: str, tier_id: str) -> None:
     tier = Tier.objects.select_related("run").filter(run=run_id, tier_id=tier_id).first()
     if tier is None:
         return
-    project_pk = tier.run.project_id
-    lock_backlog(project_pk)
-    if age(project_pk, run_id, tier_id, tier.started_at):
+    tally = lock_backlog(tier.run.project_id)
+    if age(tally, run_id, tier_id, tier.started_at):
         mark_aged(
-            project_pk,
+            tally,
             rules_of(tier.run).thresholds,
             why=f"tier {tier_id} of run {run_id} starts",
             run_id=run_id,
         )
 
 
-def age(project_pk: int, run_id: str, tier_id: str, moment: datetime | None) -> bool:
-    """Age the entries opened before the moment, once; tell whether this call did it. Needs the lock."""
-    known = BacklogAging.objects.filter(project=project_pk, run_id=run_id, tier_id=tier_id)
+def age(tally: BacklogTally, run_id: str, tier_id: str, moment: datetime | None) -> bool:
+    """Age the entries opened before the moment (None: now), once; tell whether this call did it. Needs the lock.
+
+    One write for all of them, and one each for those opened since the moment, which stay as they are.
+    """
+    known = BacklogAging.objects.filter(project=tally.project_id, run_id=run_id, tier_id=tier_id)
     if known.exists():
         return False
-    counter = "age_in_tiers" if tier_id else "age_in_runs"
-    entries = BacklogEntry.objects.filter(project=project_pk).open_before(moment)
-    aged = entries.update(**{counter: F(counter) + 1})
-    BacklogAging.objects.create(
-        project_id=project_pk, run_id=run_id, tier_id=tier_id, entries=aged, at=clock.now()
-    )
+    counter = "tiers" if tier_id else "runs"
+    setattr(tally, counter, getattr(tally, counter) + 1)
+    tally.save(update_fields=[counter])
+    if moment is not None:
+        newer = BacklogEntry.without_ages.filter(project=tally.project_id).opened_since(moment)
+        newer.update(**{f"{counter}_offset": F(f"{counter}_offset") - 1})
+    BacklogAging.objects.create(project_id=tally.project_id, run_id=run_id, tier_id=tier_id, at=clock.now())
     return True
 
 
-def mark_aged(project_pk: int, thresholds: Thresholds, *, why: str, run_id: str = "") -> int:
-    """Make entries that have reached a threshold count as major; return how many. Needs the lock."""
-    rows = BacklogEntry.objects.filter(project=project_pk).past(thresholds)
-    return move(rows.order_by("issue_key").values_list("pk", "status"), "aged", why=why, run_id=run_id)
+def mark_aged(tally: BacklogTally, thresholds: Thresholds, *, why: str, run_id: str = "") -> int:
+    """Make entries that have reached a threshold count as major; return how many. Needs the lock.
+
+    Takes a bounded number, the rest is the sweep's.
+    """
+    return sum(
+        mark_batch(tally, counter, limit, why=why, run_id=run_id, size=MAX_MARKED_AT_START).marked
+        for counter, limit in thresholds.by_counter()
+    )
 
 
 def lapse(project_pk: int, *, run_id: str = "") -> int:
@@ -176,7 +206,7 @@ def lapse(project_pk: int, *, run_id: str = "") -> int:
 
     They count as opened when it ended: runs begun since then age them, runs begun before don't.
     """
-    rows = BacklogEntry.objects.filter(project=project_pk).lapsed(clock.now()).order_by("issue_key")
+    rows = BacklogEntry.without_ages.filter(project=project_pk).lapsed(clock.now()).order_by("issue_key")
     return move(rows.values_list("pk", "status"), "lapsed", why="accepted until now", run_id=run_id)
 
 
@@ -195,7 +225,7 @@ def end_run(run_id: str) -> None:
     lock_backlog(run.project_id)
     seen = RunIndexEntry.objects.filter(run=run, issue_key=OuterRef("issue_key"), expected_fail=False)
     unseen = (
-        BacklogEntry.objects.live()
+        BacklogEntry.without_ages.live()
         .filter(project=run.project_id, last_seen_at__lt=run.started_at or run.created_at)
         .exclude(Exists(seen))
         .order_by("issue_key")
@@ -211,11 +241,11 @@ def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str) 
     if not moves:
         return 0
     changes: dict[str, Any] = {}
-    if event == "aged":
-        changes = {"effective_severity": MAJOR}
-    elif event == "lapsed":
+    if event == "lapsed":
         changes = {"opened_at": F("accepted_until"), "accepted_until": None}
-    BacklogEntry.objects.filter(pk__in=[pk for pk, *_ in moves]).update(status=moves[0][3], **changes)
+    new = moves[0][3]
+    entries = BacklogEntry.without_ages.filter(pk__in=[pk for pk, *_ in moves])
+    entries.update(status=new, **changes, **ages_kept(new))
     tell(moves, who=SYSTEM, run_id=run_id)
     log.info(f"backlog.{event}", entries=len(moves), run_id=run_id)
     return len(moves)

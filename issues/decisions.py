@@ -12,7 +12,7 @@ from issues.aging import after
 from issues.backlog import lock_backlog, tell
 from issues.errors import BacklogEntryNotFound
 from issues.evidence import storable
-from issues.models import BacklogEntry
+from issues.models import BacklogEntry, BacklogTally
 from issues.sweeps import renew_files
 
 MAX_WHY_CHARS = 4000
@@ -43,20 +43,21 @@ def _decide(entry_pk: int, event: str, *, by: str, why: str, until: datetime | N
     if not reason:
         raise Invalid([problem("missing", ["why"], "A reason is required: it is kept with the decision")])
     with transaction.atomic():
-        entry = _locked(entry_pk)
+        entry, tally = _locked(entry_pk)
         old = entry.status
-        entry.status, entry.accepted_until = after(old, event), until
-        entry.save(update_fields=["status", "accepted_until"])
+        entry.become(after(old, event), tally)
+        entry.accepted_until = until
+        entry.save(update_fields=["status", "accepted_until", "runs_offset", "tiers_offset"])
         tell([(entry.pk, event, old, str(entry.status), reason)], who=by, run_id="", until=until)
     renew_files(entry.project)
     return entry
 
 
-def _locked(entry_pk: int) -> BacklogEntry:
-    """Return the entry as it is under its backlog's lock."""
-    entries = BacklogEntry.objects.filter(pk=entry_pk)
+def _locked(entry_pk: int) -> tuple[BacklogEntry, BacklogTally]:
+    """Return the entry as it is under its backlog's lock, and the tally."""
+    entries = BacklogEntry.without_ages.filter(pk=entry_pk)
     project_pk = entries.values_list("project_id", flat=True).first()
     if project_pk is None:
         raise BacklogEntryNotFound(f"Backlog entry {entry_pk} not found")
-    lock_backlog(project_pk)
-    return entries.select_related("project").get()
+    tally = lock_backlog(project_pk)
+    return entries.select_related("project").get(), tally

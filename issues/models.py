@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Upper
+from django.db.models import Case, F, OuterRef, Q, Subquery, When
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Coalesce, Upper
+from django.utils.functional import cached_property
 
 from autopack_site.kernel.visible import visible
-from issues.aging import LIVE_STATUSES, Thresholds
+from issues.aging import AGEABLE_STATUSES, COUNTERS, LIVE_STATUSES, Thresholds
 from issues.aging import Status as BacklogStatus
 from issues.evidence import MAX_KEY_CHARS
 from issues.querysets import BacklogEntryQuerySet, IssueQuerySet
@@ -133,13 +135,68 @@ class RunIndexEntry(models.Model):
         return visible(self.issue_key)
 
 
+class BacklogTally(models.Model):
+    """How many runs and tiers have aged a project's backlog. Its row's lock is the backlog's lock.
+
+    Ages are differences of it, so where it begins doesn't matter.
+    """
+
+    project = models.OneToOneField(
+        Project, on_delete=models.CASCADE, primary_key=True, related_name="backlog_tally"
+    )
+    runs = models.PositiveIntegerField(default=0)
+    tiers = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "backlog tallies"
+
+    def __str__(self) -> str:
+        return f"{self.project_id}: {self.runs} runs, {self.tiers} tiers"
+
+
+_LIVE = Q(status__in=[str(s) for s in LIVE_STATUSES])
+_AGEABLE = Q(status__in=[str(s) for s in AGEABLE_STATUSES])
+
+
+def reading(counter: str) -> Coalesce:
+    """Return the expression that reads a backlog entry's tally: its `runs` or its `tiers`; 0 for none yet."""
+    own = BacklogTally.objects.filter(project=OuterRef("project"))
+    return Coalesce(Subquery(own.values(counter)), 0, output_field=models.IntegerField())
+
+
+def ages_kept(status: str) -> dict[str, CombinedExpression | Case]:
+    """Return what an update that sets the status sets besides, so that ages stay what they are."""
+    if status in LIVE_STATUSES:
+        return {
+            f"{counter}_offset": Case(
+                When(_LIVE, then=F(f"{counter}_offset")), default=F(f"{counter}_offset") - reading(counter)
+            )
+            for counter in COUNTERS
+        }
+    return {f"{counter}_offset": _age(counter) for counter in COUNTERS}
+
+
+def _age(counter: str) -> CombinedExpression:
+    return F(f"{counter}_offset") + Case(When(_LIVE, then=reading(counter)), default=0)
+
+
+class BacklogEntryManager(models.Manager.from_queryset(BacklogEntryQuerySet)):  # type: ignore[misc]
+    """Entries with their ages, to be read, filtered and ordered by as if they were columns."""
+
+    def get_queryset(self) -> BacklogEntryQuerySet:
+        """Annotate the ages; what doesn't use them (a count, an update) doesn't pay for them."""
+        rows: BacklogEntryQuerySet = super().get_queryset()
+        return rows.annotate(age_in_runs=_age("runs"), age_in_tiers=_age("tiers"))
+
+
 class BacklogEntry(models.Model):
     """One key in a project's memory, over all its runs.
 
-    Ages count distinct runs and tiers begun while the entry was open; `accepted_until` is set exactly while it
-    is accepted. `paths` are files that evidence
-    names, `scopes` the scopes (lists of globs) of phases that saw it. Runs are known by id as text: the
-    memory outlives them.
+    Ages count distinct runs and tiers begun while the entry was open. Of a live entry the age is its offset plus
+    the backlog's tally, so that a run or tier ages all of them by one write (`BacklogTally`); of any other it is
+    the offset itself. `objects` annotates both ages. `accepted_until` is set exactly while the entry is accepted.
+    `paths` are files that evidence names, `scopes` the scopes (lists of globs) of phases that saw it. Runs are
+    known by id as text: the memory outlives them.
     """
 
     Status = BacklogStatus
@@ -150,8 +207,8 @@ class BacklogEntry(models.Model):
     base_severity = models.CharField(max_length=8, choices=SEVERITIES)
     effective_severity = models.CharField(max_length=8, choices=SEVERITIES)
     status = models.CharField(max_length=16, choices=[(str(s), str(s)) for s in BacklogStatus])
-    age_in_runs = models.PositiveIntegerField(default=0)
-    age_in_tiers = models.PositiveIntegerField(default=0)
+    runs_offset = models.IntegerField(default=0)
+    tiers_offset = models.IntegerField(default=0)
     occurrence_count = models.PositiveBigIntegerField()
     first_seen_run_id = models.CharField(max_length=128)
     last_seen_run_id = models.CharField(max_length=128)
@@ -165,7 +222,8 @@ class BacklogEntry(models.Model):
     paths = models.JSONField(default=list, blank=True)
     scopes = models.JSONField(default=list, blank=True)
 
-    objects = BacklogEntryQuerySet.as_manager()
+    objects = BacklogEntryManager()
+    without_ages = BacklogEntryQuerySet.as_manager()  # for writers: they hold the tally
 
     class Meta:
         ordering = ["project", "issue_key"]
@@ -185,13 +243,27 @@ class BacklogEntry(models.Model):
                 condition=Q(status=str(BacklogStatus.ACCEPTED)) ^ Q(accepted_until=None),
                 name="backlog_accepted_until_a_date",
             ),
+            models.CheckConstraint(
+                condition=_LIVE | Q(runs_offset__gte=0, tiers_offset__gte=0), name="backlog_ages_are_kept"
+            ),
         ]
         indexes = [
-            # aging, the end of a run, the strategy's backlog: what is open, in key order
+            # the end of a run: what is open, in key order
+            models.Index(fields=["project", "issue_key"], condition=_LIVE, name="backlog_live"),
+            # the strategy's backlog, the summary and the page of ages: the oldest entries of a project
             models.Index(
-                fields=["project", "issue_key"],
-                condition=Q(status__in=[str(s) for s in LIVE_STATUSES]),
-                name="backlog_live",
+                fields=["project", "-runs_offset", "-tiers_offset", "issue_key"],
+                condition=_LIVE,
+                name="backlog_oldest",
+            ),
+            # a late aging: entries opened since a run or tier began; the sweep: the first that was opened
+            models.Index(fields=["project", "opened_at"], condition=_LIVE, name="backlog_opened"),
+            # marking: what has reached a threshold and is not marked, a batch after the other
+            models.Index(
+                fields=["project", "runs_offset", "id"], condition=_AGEABLE, name="backlog_due_runs"
+            ),
+            models.Index(
+                fields=["project", "tiers_offset", "id"], condition=_AGEABLE, name="backlog_due_tiers"
             ),
             # the start of a run and the sweep: acceptances that have ended
             models.Index(
@@ -212,6 +284,39 @@ class BacklogEntry(models.Model):
 
     def __str__(self) -> str:
         return visible(self.issue_key)
+
+    @cached_property
+    def age_in_runs(self) -> int:
+        """Distinct runs begun while it was open. Set by `objects` and by `tell_ages`; otherwise one query."""
+        return self.runs_offset + self._read_tally().runs
+
+    @cached_property
+    def age_in_tiers(self) -> int:
+        """Distinct tiers begun while it was open. Set by `objects` and by `tell_ages`; otherwise one query."""
+        return self.tiers_offset + self._read_tally().tiers
+
+    def _read_tally(self) -> BacklogTally:
+        nothing = BacklogTally(project_id=self.project_id)
+        if self.status not in LIVE_STATUSES:
+            return nothing
+        return BacklogTally.objects.filter(pk=self.project_id).first() or nothing
+
+    def tell_ages(self, tally: BacklogTally) -> None:
+        """Set both ages by a tally that is at hand."""
+        live = self.status in LIVE_STATUSES
+        self.age_in_runs = self.runs_offset + (tally.runs if live else 0)
+        self.age_in_tiers = self.tiers_offset + (tally.tiers if live else 0)
+
+    def become(self, status: str, tally: BacklogTally) -> None:
+        """Take a status and keep the ages: they stand still while the entry is not live. Needs the lock.
+
+        A new entry starts live, with its ages at 0, by `become` too: it has no status before.
+        """
+        step = (self.status in LIVE_STATUSES) - (status in LIVE_STATUSES)
+        self.runs_offset += step * tally.runs
+        self.tiers_offset += step * tally.tiers
+        self.status = status
+        self.tell_ages(tally)
 
     def is_aged(self, thresholds: Thresholds) -> bool:
         """Tell whether a report of it counts as major for its age; one that is accepted doesn't."""
@@ -249,7 +354,8 @@ class BacklogAging(models.Model):
     """That a project's open entries were aged for a run (`tier_id` empty) or for one of its tiers.
 
     One row for all entries, not one each: which entries were open then follows from the lock under which
-    the row is written, and the table grows with runs, not with runs times issues. Append-only by trigger.
+    the row is written, and the table grows with runs, not with runs times issues. The tally counts the same
+    for reading. Append-only by trigger.
     """
 
     project = models.ForeignKey(
@@ -257,7 +363,6 @@ class BacklogAging(models.Model):
     )
     run_id = models.CharField(max_length=128)
     tier_id = models.CharField(max_length=128, blank=True, default="")
-    entries = models.PositiveIntegerField()
     at = models.DateTimeField()
 
     class Meta:

@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Q
 
-from issues.aging import AGEABLE_STATUSES, LIVE_STATUSES, Status, Thresholds
+from issues.aging import LIVE_STATUSES, Status
 
 if TYPE_CHECKING:  # the base classes name them as text
     from issues.models import BacklogEntry, Issue  # noqa: F401
@@ -33,12 +32,10 @@ class BacklogEntryQuerySet(models.QuerySet["BacklogEntry"]):
         """Entries that were accepted until a time that has come."""
         return self.filter(status=Status.ACCEPTED, accepted_until__lte=now)
 
-    def open_before(self, moment: datetime | None) -> BacklogEntryQuerySet:
-        """Live entries opened before the moment; None means now."""
-        return self.live() if moment is None else self.live().filter(opened_at__lt=moment)
+    def opened_since(self, moment: datetime) -> BacklogEntryQuerySet:
+        """Live entries opened at the moment or after it: what began then doesn't age them."""
+        return self.live().filter(opened_at__gte=moment)
 
-    def past(self, thresholds: Thresholds) -> BacklogEntryQuerySet:
-        """Entries that have reached a threshold and are not marked for it yet."""
-        return self.filter(status__in=AGEABLE_STATUSES).filter(
-            Q(age_in_runs__gte=thresholds.runs) | Q(age_in_tiers__gte=thresholds.tiers)
-        )
+    def oldest(self) -> BacklogEntryQuerySet:
+        """One project's live entries, the oldest first: their offsets order them as their ages do."""
+        return self.live().order_by("-runs_offset", "-tiers_offset", "issue_key")

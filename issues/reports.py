@@ -29,15 +29,14 @@ def backlog_summary(project: Project) -> Shape:
         "open_count": counts[Status.OPEN] + counts[Status.REOPENED],
         "needs_cleanup_count": counts[Status.NEEDS_CLEANUP],
         "resolved_count": counts[Status.RESOLVED],
-        "top_aging_issues": _oldest(entries.live(), TOP_AGING),
-        "needs_cleanup": _oldest(entries.filter(status=Status.NEEDS_CLEANUP), MAX_CLEANUP),
+        "top_aging_issues": _first(entries.oldest(), TOP_AGING),
+        "needs_cleanup": _first(entries.oldest().filter(status=Status.NEEDS_CLEANUP), MAX_CLEANUP),
     }
 
 
-def _oldest(entries: BacklogEntryQuerySet, limit: int) -> list[list[Any]]:
-    rows = entries.defer("paths", "scopes", "seen_in_runs")
-    oldest = rows.order_by("-age_in_runs", "-age_in_tiers", "issue_key")[:limit]
-    return [[entry.issue_key, backlog_entry_shape(entry)] for entry in oldest]
+def _first(entries: BacklogEntryQuerySet, limit: int) -> list[list[Any]]:
+    rows = entries.defer("paths", "scopes", "seen_in_runs")[:limit]
+    return [[entry.issue_key, backlog_entry_shape(entry)] for entry in rows]
 
 
 def run_summary(run: Run) -> Shape:

@@ -47,7 +47,7 @@ _index = Prepared[RunIndexEntry](
     lambda run_id, keys: RunIndexEntry.objects.filter(run=run_id, issue_key__in=keys)
 )
 _backlog = Prepared[BacklogEntry](
-    lambda project_pk, keys: BacklogEntry.objects.filter(project=project_pk, issue_key__in=keys)
+    lambda project_pk, keys: BacklogEntry.without_ages.filter(project=project_pk, issue_key__in=keys)
 )
 
 
@@ -95,13 +95,15 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
         index={row.issue_key: row for row in _index(run.pk, keys)},
         backlog={},
     )
-    lock_backlog(run.project_id)
+    tally = lock_backlog(run.project_id)
     for entry in _backlog(run.project_id, keys):
+        entry.tell_ages(tally)
         levels.backlog[entry.issue_key] = entry
     for report in seen:
         _fold(levels, run, report, reporter)
     _write(levels, keys)
-    remember(levels.backlog, run, phase, [report for report in seen if not report.expected_fail], reporter)
+    counted = [report for report in seen if not report.expected_fail]
+    remember(levels.backlog, run, phase, counted, reporter, tally)
     note_issue_counts(phase.pk, **levels.deltas)
     write_files(run.run_id)
     log.info("issues.recorded", run_id=run.run_id, phase_id=phase.phase_id, reports=len(seen), keys=len(keys))

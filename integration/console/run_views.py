@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -19,6 +20,7 @@ from integration.console import run_page
 from integration.console.access import CHANGE_RUNS, VIEW_RUNS, fragment, operators_only, page
 from integration.console.strategy_page import explained
 from runs import ports, services
+from strategy.admin.decisions import audit, audit_line
 
 EVENTS_A_PAGE = 100
 MAX_REASON_CHARS = 500
@@ -130,7 +132,9 @@ def run_cancel(request: HttpRequest, run_id: str) -> HttpResponse:
         messages.error(request, "Say why: the reason is written into the run's history")
         return page(request, "console/cancel.html", title=f"Cancel {run_id}", run=shown)
     try:
-        services.cancel_run(run_id, by=request.user.get_username(), why=why)
+        with transaction.atomic():
+            services.cancel_run(run_id, by=request.user.get_username(), why=why)
+            audit(request, shown, audit_line("Cancelled on the run's page", {"why": why}))
     except AutopackError as error:
         messages.error(request, f"Not cancelled: {error.detail} ({error.code})")
     else:

@@ -190,9 +190,9 @@ class BacklogEntryAdmin(DecidingAdmin):
         entries = BacklogEntry.objects.filter(project=project) if project else BacklogEntry.objects.all()
         thresholds = project_thresholds(project.ruleset.document) if project and project.ruleset else None
         counted = aging_chart.count(entries)
-        oldest = (
-            entries.live().order_by("-age_in_runs", "-age_in_tiers", "issue_key").select_related("project")
-        )
+        # of one project from an index; of all by one pass over what is live
+        oldest = entries.oldest() if project else entries.live().order_by(aging_chart.JOINED_AGE.desc(), "id")
+        oldest = oldest.select_related("project")
         url = reverse("admin:issues_backlogentry_changelist")
         context = {
             **self.admin_site.each_context(request),

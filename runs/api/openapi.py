@@ -52,6 +52,8 @@ _PROBLEMS: dict[str, tuple[str, str, Any]] = {
     "403": ("role-missing", "The token's roles do not allow this", "This needs a token with the role operator"),
     "404": ("run-not-found", "Run not found", "Run shop-42 not found"),
     "409": ("stale-lease", "The lease no longer holds", "A newer lease holds phase discount"),
+    "411": ("length-required", "The body has no length",
+            "Send the body whole, with Content-Length, and not in chunks"),
     "413": ("body-too-large", "The body is too large", "A body may have 16777216 bytes"),
     "416": ("range-not-satisfiable", "No byte is in this range", "There are 1200 bytes"),
     "415": ("unsupported-media-type", "Unsupported Media Type", 'Unsupported media type "text/plain" in request.'),
@@ -89,6 +91,7 @@ def _complete(operation: dict[str, Any], *, is_post: bool) -> None:
         if is_post:
             parameters.append(_ref("parameters", "IdempotencyKey"))
             _add_problem(responses, "409", _KEY_REFUSALS)
+            _add_problem(responses, "411", "The body came in chunks, without its length")
             _add_problem(responses, "413", "The body is too large")
         if "requestBody" in operation:
             _add_problem(responses, "415", "Not JSON")

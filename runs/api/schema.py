@@ -15,6 +15,7 @@ _WORDS = {
     403: "The token's roles do not allow it",
     404: "Not there, or not for this token",
     409: "The present state does not allow it",
+    411: "The body came in chunks, without its length",
     413: "The body is too large",
     415: "Not JSON",
     416: "No byte is in this range",

@@ -40,6 +40,13 @@ class RoleMissing(AutopackError):
     title = "The token's roles do not allow this"
 
 
+class LengthMissing(AutopackError):
+    """The body came in chunks. The framework reads as many bytes as were announced: none."""
+
+    code, status = "length-required", 411
+    title = "The body has no length"
+
+
 class AgentView(APIView):
     """A view for agents and operators. `allowed_roles` names who may call it; an operator always may.
 
@@ -62,6 +69,8 @@ class AgentView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse who may not call and what can't be an id, before anything else is looked at."""
         super().initial(request, *args, **kwargs)
+        if "CONTENT_LENGTH" not in request.META and request.META.get("HTTP_TRANSFER_ENCODING"):
+            raise LengthMissing("Send the body whole, with Content-Length, and not in chunks")
         self.require_role(*self.needed_roles())
         for name in _PATH_IDS:
             if name in kwargs and not is_valid_id(kwargs[name]):

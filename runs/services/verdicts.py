@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import F
 
+from autopack_site.kernel import clock
 from runs import outbox, ports, rows
 from runs.endings import close_attempt, fail_phase
 from runs.gate_queue import rebase
@@ -194,7 +195,8 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
     if attempt.state != AttemptState.MERGING:
         return
     attempt.state = AttemptState.MERGED
-    attempt.save(update_fields=["state"])
+    attempt.ended_at = clock.now()
+    attempt.save(update_fields=["state", "ended_at"])
     built = int(attempt.kind == Attempt.Kind.BUILD)  # counted like the ones that failed
     Run.objects.filter(pk=run.pk).update(head_commit=new_head)
     move(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from tests.contract.served import Api, Served
 from tests.contract.shapes import PROBLEM_ROW, faults
 
 pytestmark = pytest.mark.real
+CHUNKED = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
 GOOD_IDS = ["0", "A", "a.b-c_d", "Z9.lock.x", "x" * 128]
 BAD_IDS = ["", ".a", "-a", "_a", "a..b", "a.", "a.lock", "a/b", "a b", "é", "a\n", "a~b", "x" * 129, None, 7]
 AUDIT = {"review_notes": "ok", "recommendation": "approve"}
@@ -131,3 +134,15 @@ def test_an_empty_body_is_fine_whatever_its_type(auditor: Api, started: str, con
 
 def test_no_path_has_a_trailing_slash(operator: Api, started: str):
     assert operator.get(f"/runs/{started}/").status == 404
+
+
+def test_a_body_in_chunks_is_refused_and_not_read_as_none(served: Served) -> None:
+    link = http.client.HTTPConnection("127.0.0.1", served["operator"].port, timeout=60)
+    headers = {**CHUNKED, "Authorization": f"Bearer {served['operator'].token}"}
+    try:
+        for path in ("/runs/start", "/claim"):
+            link.request("POST", path, iter([b"{}"]), headers, encode_chunked=True)
+            answer = link.getresponse()
+            assert (answer.status, json.loads(answer.read())["code"]) == (411, "length-required")
+    finally:
+        link.close()

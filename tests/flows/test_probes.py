@@ -81,6 +81,18 @@ def test_a_run_that_ended_otherwise_is_told_by_status_1_and_its_reason_shows_as_
     assert not any("\x1b" in line for line in lines)
 
 
+def test_what_stands_against_a_promotion_is_told_reason_by_reason(waiting: Run, probe: Any) -> None:
+    head = [f"run_id={waiting.pk}", f"state={waiting.state}", f"head_commit={waiting.head_commit}"]
+    against = ["reason=not-successful: the run is QUEUED", "reason=no-run-summary: the run has not ended"]
+    status, lines, said = probe("promotion", waiting.pk)
+    assert (status, lines[:4], said) == (3, [*head, "promotion_eligible_to_main=false"], "")
+    assert lines[5] == against[1]
+    services.cancel_run(waiting.pk, by="tests", why="")
+    status, lines, _said = probe("promotion", waiting.pk)
+    assert (status, lines[4]) == (1, "reason=not-successful: the run is DONE_CANCELLED")
+    assert probe("promotion", "nobody")[0] == 5
+
+
 def test_issues_are_listed_worst_first_and_a_major_one_is_told_by_status_1(waiting: Run, probe: Any) -> None:
     assert probe("issues", waiting.pk) == (0, ["minor=0", "major=0"], "")
     phase = Phase.objects.get(run=waiting, phase_id="one")
@@ -223,5 +235,6 @@ def test_the_sample_run_is_started_as_it_is_and_goes_to_its_end(
         0, [["pr", "list"], ["pr", "create", "--base", "main", "--head", f"autonomous/{run_id}"]],
     )  # fmt: skip
     assert "state=DONE_SUCCESS" in (tmp_path / "body.md").read_text()
+    assert probe("promotion", run_id)[1][0::3] == [f"run_id={run_id}", "promotion_eligible_to_main=true"]
     asked = promote(base, tmp_path, HEAD_BRANCH=f"autonomous/{run_id}", OPEN_PULL_REQUESTS="1")
     assert asked == (0, [["pr", "list"]])

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from autopack_site.kernel import clock
 from issues.ledger import DatabaseLedger
-from issues.models import BacklogEntry
+from issues.models import BacklogEntry, BacklogTally
 from runs import budgets, endings
 from runs.lifecycle import Cause
 from runs.models import Attempt, Phase, Run
@@ -146,10 +146,11 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Story:
     g = story.run("g", other, 12, tiers=3, phases_per_tier=1, token_cap=1_000)
     story.spend(g, "P1", 250, audit=True)
 
-    for key, status, age in (("k-old", "resolved", 9), ("k-back", "reopened", 1)):
+    shop_runs = BacklogTally.objects.get(project=shop).runs
+    for key, status, offset in (("k-old", "resolved", 9), ("k-back", "reopened", 1 - shop_runs)):
         BacklogEntry.objects.create(
             project=shop, issue_key=key, category="style", base_severity="minor", effective_severity="minor",
-            status=status, age_in_runs=age, occurrence_count=1, first_seen_run_id="a", last_seen_run_id="a",
+            status=status, runs_offset=offset, occurrence_count=1, first_seen_run_id="a", last_seen_run_id="a",
             first_seen_at=hour(0), last_seen_at=hour(0), opened_at=hour(0),
         )  # fmt: skip
     return story

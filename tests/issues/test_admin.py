@@ -220,9 +220,9 @@ def test_the_page_of_ages_counts_and_draws_what_is_open(operator):
     run = make_run(project)
     ledger = DatabaseLedger()
     ledger.record(run.phases.get(phase_id="P1").pk, [report(f"k{n}") for n in range(4)], reporter="b")
-    BacklogEntry.objects.filter(issue_key="k1").update(age_in_runs=2)
+    BacklogEntry.objects.filter(issue_key="k1").update(runs_offset=2)
     BacklogEntry.objects.filter(issue_key="k2").update(
-        age_in_runs=25, status="needs_cleanup", effective_severity="major"
+        runs_offset=25, status="needs_cleanup", effective_severity="major"
     )
     BacklogEntry.objects.filter(issue_key="k3").update(status="resolved")
     counted = aging_chart.count(BacklogEntry.objects.all())

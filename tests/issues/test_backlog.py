@@ -270,7 +270,7 @@ def test_the_backlog_for_the_strategy_holds_what_is_not_resolved_by_key():
     project = make_project()
     seen(project, report("b", evidence_refs=("src/b.py:2",)), report("B", "major"), report("a"), report("z"))
     BacklogEntry.objects.filter(issue_key="z").update(status="resolved")
-    BacklogEntry.objects.filter(issue_key="a").update(status="reopened", age_in_tiers=1)
+    BacklogEntry.objects.filter(issue_key="a").update(status="reopened", tiers_offset=1)
     assert ledger.backlog(project.pk) == [
         BacklogItem("B", "test_failure", "major", 0, 0, "open"),
         BacklogItem("a", "test_failure", "minor", 0, 1, "reopened"),
@@ -317,7 +317,7 @@ def test_history_can_not_be_changed(model, change):
 
 def test_the_database_refuses_a_second_aging_for_the_same_run():
     project = make_project()
-    values = {"project": project, "run_id": "r", "entries": 0, "at": clock.now()}
+    values = {"project": project, "run_id": "r", "at": clock.now()}
     BacklogAging.objects.create(**values)
     with pytest.raises(IntegrityError, match="one_aging_a_run_and_tier"), transaction.atomic():
         BacklogAging.objects.create(**values)
@@ -329,7 +329,7 @@ def test_the_database_refuses_a_second_aging_for_the_same_run():
         {"status": "unheard"},
         {"status": "needs_cleanup", "effective_severity": "minor"},
         {"base_severity": "major", "effective_severity": "minor"},
-        {"age_in_runs": -1},
+        {"status": "resolved", "runs_offset": -1},
     ],
 )
 def test_the_database_refuses_an_entry_that_contradicts_itself(changes):

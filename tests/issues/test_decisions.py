@@ -147,7 +147,7 @@ def test_what_has_aged_before_is_marked_again_when_the_acceptance_ends(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen(project)
-    BacklogEntry.objects.update(age_in_runs=3)
+    BacklogEntry.objects.update(runs_offset=3)
     accept(days=1)
     pass_by(monkeypatch, days=2)
     sweep_backlogs()

@@ -89,7 +89,7 @@ def test_projects_without_open_entries_cost_nothing(django_assert_num_queries):
 def test_a_sweep_leaves_a_project_to_the_sweep_that_is_at_it():
     project = make_project(ruleset={"safety_profiles": {"normal": {"minor_issue_aging_runs_threshold": 1}}})
     old_entry(project)
-    BacklogEntry.objects.update(age_in_runs=5)
+    BacklogEntry.objects.update(runs_offset=5)
     other = connection.copy()
     try:
         with other.cursor() as cursor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -150,3 +151,15 @@ def test_web_worker_and_beat_write_nothing_else(child_environment: dict[str, str
     assert any(row["logger"] == "gunicorn.error" for row in rows["web"])
     assert any(row["logger"] == "celery.beat" for row in rows["beat"])
     assert any("shutdown" in row["event"] for row in rows["sweep"])
+
+
+def test_a_worker_s_level_is_the_settings_whatever_its_option_says(child_environment: dict[str, str]):
+    script = (
+        "import logging; from autopack_site.celery import app; app.log.setup(loglevel='INFO');"
+        "print(logging.getLogger().level, logging.getLogger('celery.task').level)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True,
+        env={**child_environment, "AUTOPACK_LOG_LEVEL": "ERROR"},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"{logging.ERROR} {logging.ERROR}\n", "")

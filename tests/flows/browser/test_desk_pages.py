@@ -41,7 +41,7 @@ def project() -> Project:
         age = int(entry.issue_key.rsplit("-", 1)[1]) // 2
         is_aged = age >= 3
         BacklogEntry.objects.filter(pk=entry.pk).update(
-            age_in_runs=age,
+            runs_offset=age,
             status="needs_cleanup" if is_aged else "open",
             effective_severity="major" if is_aged else "minor",
         )

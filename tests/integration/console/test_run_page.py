@@ -8,6 +8,7 @@ from html import unescape
 from typing import Any, cast
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -215,6 +216,9 @@ def test_a_cancelled_run_tells_who_and_why(operator: Client) -> None:
     assert "Run r1 is cancelled" in answer.content.decode()
     last = Transition.objects.get(machine="run", to_state="DONE_CANCELLED")
     assert (last.who, last.why) == ("operator", "wrong plan")
+    trail = LogEntry.objects.get()
+    assert (trail.user.get_username(), trail.object_id) == ("operator", "r1")
+    assert "wrong plan" in trail.get_change_message()
 
 
 def test_a_cancelling_without_a_reason_is_refused(operator: Client) -> None:
@@ -229,6 +233,7 @@ def test_a_run_that_has_ended_is_not_cancelled_and_the_page_says_why(operator: C
     services.cancel_run("r1", by="somebody", why="before")
     answer = operator.post("/admin/board/runs/r1/cancel/", {"why": "again"}, follow=True)
     assert "Not cancelled: Run r1 has ended: DONE_CANCELLED (run-ended)" in answer.content.decode()
+    assert not LogEntry.objects.exists()
 
 
 def test_who_may_only_look_can_not_cancel(viewer: Client) -> None:
