@@ -9,7 +9,7 @@ _AGEABLE = models.Q(status__in=["open", "reopened"])
 
 
 class Migration(migrations.Migration):
-    dependencies = [("issues", "0011_tallies")]
+    dependencies = [("issues", "0006_tallies")]
 
     operations = [
         migrations.AddIndex(
