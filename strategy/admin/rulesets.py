@@ -30,7 +30,7 @@ _NOTE = (
 
 def _texts(document: dict[str, Any]) -> dict[str, Any]:
     """Return what a person edits of a ruleset: its number is given by the service."""
-    return {name: value for name, value in document.items() if name != VERSION}
+    return {name: value for name, value in services.written_out(document).items() if name != VERSION}
 
 
 @admin.register(Ruleset)
