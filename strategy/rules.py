@@ -31,6 +31,7 @@ class Rules:
     origins: dict[str, dict[str, str]]
     conditional: tuple[Rule, ...]
     orders: dict[str, Order]
+    profile_order: tuple[str, ...]
     high_risk: frozenset[str]
     category_map: dict[str, str]
     safety_profiles: dict[str, dict[str, Any]]
@@ -106,13 +107,15 @@ def read_rules(ruleset: Mapping[str, Any]) -> Rules:
 
     high_risk = frozenset(canonical_category(name, category_map) for name in said("high_risk_categories"))
     debt = {**published.part("debt_cleanup"), **ruleset.get("debt_cleanup", {})}
+    profile_order = tuple(ruleset.get("auditor_profile_order", published.auditor_profile_order))
     rows, origins = _rows(ruleset.get("category_defaults", {}), high_risk, category_map, published)
     return Rules(
         published=published,
         rows=rows,
         origins=origins,
         conditional=tuple(_rule(row, category_map) for row in normal_form(ruleset).get("rules", ())),
-        orders=orders(ruleset.get("auditor_profile_order", published.auditor_profile_order)),
+        orders=orders(profile_order),
+        profile_order=profile_order,
         high_risk=high_risk,
         category_map=category_map,
         safety_profiles=_profiles(ruleset.get("safety_profiles", {}), published),
@@ -133,7 +136,7 @@ def read_rules(ruleset: Mapping[str, Any]) -> Rules:
 def _rule(row: Mapping[str, Any], category_map: Mapping[str, str]) -> Rule:
     when = row.get("when", {})
     backlog = when.get("backlog", {})
-    values = dict(row["set"])
+    values = {key: sorted(value) if isinstance(value, list) else value for key, value in row["set"].items()}
     if values.get("auditor_profile") in defaults.AUDITOR_PROFILE_ALIASES:
         values["auditor_profile"] = defaults.AUDITOR_PROFILE_ALIASES[values["auditor_profile"]]
     categories = when.get("category")

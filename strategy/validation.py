@@ -70,15 +70,16 @@ def refuse(rows: Sequence[Row], document: Document) -> None:
 
 def check_ruleset(value: Any) -> dict[str, Any]:
     """Return a ruleset that the schema and the rules among its parts accept. Raises Invalid."""
-    return _check_ruleset(Document(whole_numbers(value)))
+    return check_ruleset_document(Document(whole_numbers(value)))
 
 
 def check_ruleset_text(text: str) -> dict[str, Any]:
     """The same for a JSON or YAML text; rows name the line."""
-    return _check_ruleset(read_text(text))
+    return check_ruleset_document(read_text(text))
 
 
-def _check_ruleset(document: Document) -> dict[str, Any]:
+def check_ruleset_document(document: Document) -> dict[str, Any]:
+    """The same for a text that was read."""
     value: dict[str, Any] = check_document("ruleset", document)
     found: list[Row] = []
     spelled: dict[str, str] = {}
