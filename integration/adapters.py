@@ -16,6 +16,7 @@ from integration.refs import branch_ref
 from integration.repository import log_path, mirror_of
 from runs import rows
 from runs.agents import config_of
+from runs.diff_size import held_to
 from runs.models import Attempt, Run
 from runs.ports import Base
 from strategy.models import Strategy
@@ -122,7 +123,7 @@ class CeleryGates:
             patch_hash=attempt.patch_hash,
             base_commit=attempt.base_commit,
             strategy_sha256=Strategy.objects.values_list("sha256").filter(pk=attempt.run.strategy_id)[:1],
-            profile=attempt.phase.limits["ci_profile"],
+            profile=held_to(attempt)["ci_profile"],
         ).exists()
 
     def summary(self, attempt_id: str) -> dict[str, Any]:

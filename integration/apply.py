@@ -47,7 +47,7 @@ def build(attempt_id: str) -> None:
             services.record_broken_apply(attempt_id, code=error.code, reason=error.detail, base=base)
         return  # the outbox row stays open; the sweep tries again
     crash.line("candidate-kept")
-    services.record_candidate(attempt_id, base=base, sha=candidate.sha)
+    services.record_candidate(attempt_id, base=base, sha=candidate.sha, diff_lines=candidate.diff_lines)
     crash.line("candidate-recorded")
 
 
@@ -103,4 +103,5 @@ def rules_for(run: Run, phase: Phase) -> PatchRules:
         allow_binary=allowed["binary"],
         allow_symlinks=allowed["symlinks"],
         allow_submodules=allowed["submodules"],
+        max_lines=phase.limits.get("max_diff_lines"),
     )

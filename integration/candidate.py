@@ -45,6 +45,11 @@ class Candidate:
     lines_removed: int
     patch_sha256: str
 
+    @property
+    def diff_lines(self) -> int:
+        """Return the size that rules on the size of a diff ask of."""
+        return self.lines_added + self.lines_removed
+
 
 def build_candidate(
     mirror: Mirror,

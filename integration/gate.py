@@ -26,6 +26,7 @@ from integration.renewal import Renewal
 from integration.repository import log_path, mirror_of
 from runs import outbox, ports, services
 from runs.agents import config_of
+from runs.diff_size import held_to
 from runs.models import Attempt
 from runs.supervisor import locked_run
 
@@ -63,7 +64,7 @@ def _new(attempt: Attempt, now: datetime) -> GateRun:
         phase_id=attempt.phase_id,
         attempt=attempt,
         number=last + 1,
-        profile=attempt.phase.limits["ci_profile"],
+        profile=held_to(attempt)["ci_profile"],
         candidate_sha=attempt.candidate_sha,
         patch_hash=attempt.patch_hash,
         base_commit=attempt.base_commit,

@@ -19,6 +19,7 @@ from integration.patch_errors import (
     GitattributesChange,
     PatchEmpty,
     PatchInvalid,
+    PatchTooLarge,
     PathOutOfScope,
     ProtectedPath,
     SecretFound,
@@ -47,8 +48,9 @@ _MARKER = re.compile(rb"(?:<{7}|>{7}|\|{7})(?: .*)?\r?")
 class PatchRules:
     """What one patch may do. Globs are those of `kernel.globs`.
 
-    An empty `scope` is the whole repository. `protected_paths` are refused unless `allowed_protected` covers
-    them too; both are compared case-folded. Sizes are bytes.
+    An empty `scope` is the whole repository; `max_lines` counts added and removed lines, None being no limit.
+    `protected_paths` are refused unless `allowed_protected` covers them too; both are compared case-folded. Sizes
+    are bytes.
     """
 
     scope: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class PatchRules:
     max_files: int = 500
     max_hunks: int = 20_000
     max_line_bytes: int = 256 * 1024
+    max_lines: int | None = None
     allow_binary: bool = False
     allow_symlinks: bool = False
     allow_submodules: bool = False
@@ -111,6 +114,9 @@ def judge(patch: bytes, rules: PatchRules) -> ParsedPatch:
     files = parse(patch, limits)
     if not files:
         raise PatchEmpty
+    lines = sum(change.added + change.removed for change in files)
+    if rules.max_lines is not None and lines > rules.max_lines:
+        raise PatchTooLarge(f"The patch changes {lines} lines; the phase allows {rules.max_lines}")
     for change in files:
         for path in change.paths:
             judge_name(path, rules, is_new=path == change.new_path and change.kind in _NAMING)

@@ -13,6 +13,7 @@ from django.db.models import Max
 from autopack_site.kernel import clock
 from runs import budgets, outbox
 from runs.agents import agents_for, serving
+from runs.diff_size import held_to
 from runs.endings import close_attempt, fail_phase
 from runs.lifecycle import AttemptState, Cause, PhaseState
 from runs.models import Attempt, Phase, Run
@@ -40,7 +41,9 @@ def needs_approval(phase: Phase, attempt: Attempt) -> bool:
     """
     if attempt.kind == Attempt.Kind.AUDIT_PATCH:
         return False
-    return bool(phase.limits["requires_audit"] or attempt.report.get("needs_review") or phase.audit_request)
+    return bool(
+        held_to(attempt)["requires_audit"] or attempt.report.get("needs_review") or phase.audit_request
+    )
 
 
 def is_approved(attempt: Attempt) -> bool:
@@ -71,8 +74,9 @@ def want_audit(run: Run, phase: Phase, target: Attempt | None, purpose: str) -> 
     if phase.state != PhaseState.GATE:
         move(phase, "audit_wanted", why=purpose)
     request = phase.audit_request or {}
+    demanded = held_to(target) if target else phase.limits
     open_audit(
-        phase, target, purpose, profile=request.get("profile") or phase.limits.get("auditor_profile") or ""
+        phase, target, purpose, profile=request.get("profile") or demanded.get("auditor_profile") or ""
     )
     offer_audit(run, phase)
 

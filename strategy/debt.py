@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from strategy import defaults
 from strategy.rules import Rules
 from strategy.types import BacklogItem, PhaseSpec, Plan, TierSpec
 
@@ -24,9 +23,14 @@ class DebtInsertion:
     advice: tuple[tuple[str, str], ...]
 
 
+def is_live(item: BacklogItem) -> bool:
+    """Tell whether the entry is neither resolved nor accepted."""
+    return item.status in _LIVE
+
+
 def is_aged(item: BacklogItem, *, runs_threshold: int, tiers_threshold: int) -> bool:
     """Tell whether the entry is past a threshold of its safety profile, and still open."""
-    return item.status in _LIVE and (
+    return is_live(item) and (
         item.status == "needs_cleanup"
         or item.age_in_runs >= runs_threshold
         or item.age_in_tiers >= tiers_threshold
@@ -79,7 +83,7 @@ def insert_debt_cleanup(
                 description=f"Resolve: {keys}" + (" and others" if len(items) > 20 else ""),
                 task_category=CATEGORY,
                 complexity="medium",
-                scope=paths[: defaults.DEBT_MAX_PATHS],
+                scope=paths[: rules.published.debt_max_paths],
                 depends_on=(),
             )
         )

@@ -67,6 +67,7 @@ def read_json(text: str) -> Document:
     except json.JSONDecodeError as error:
         _refuse("json_invalid", error.lineno, error.msg)
     except _Duplicate as error:
+        _json_lines(text)  # refuses it too, and knows the very line
         line = text.count("\n", 0, max(text.rfind(json.dumps(error.key)), 0)) + 1
         _refuse("duplicate_key", line, f"the key {error.key!r} stands twice in one object")
     except (ValueError, RecursionError) as error:

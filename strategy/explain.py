@@ -1,9 +1,8 @@
-"""Where each value of a frozen strategy came from: the rule behind it, as far as the documents tell. Pure.
+"""Where each value of a frozen strategy came from, in words. Pure.
 
-Known are the strategy and the ruleset that it was compiled from, not the request. A value of the run that is not
-the ruleset's can only have been asked for; one that was asked for and is the ruleset's anyway counts as the
-ruleset's. A phase's value is its category's, or was narrowed by one of the engine's rules; where several could
-have done it, each is named.
+Nothing is guessed. The strategy's `origins` were recorded while it was compiled; a value of a phase that has none
+there is its category's, whose origin is read from the ruleset by the code that read the value. A strategy compiled
+before origins were recorded says so.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from strategy import defaults
-from strategy.rules import Rules, canonical_category, normal_name, read_rules
+from strategy.phase_rows import CLASSIFIED, DEBT_RISK, HIGH_RISK, MODE, NEEDS_AUDITOR, PLAN, RULES, RUN_CAP
+from strategy.rules import DEFAULTS, HARDENED, Rules, read_rules
+from strategy.run_rows import ASKED, COUNT, PROFILE
 
-ASKED = "asked for when the run was started"
-PUBLISHED = "the published default"
+UNRECORDED = "not recorded: the strategy was compiled before origins were"
 
 
 @dataclass(frozen=True)
@@ -29,51 +28,21 @@ class Explained:
 
 
 _RUN_KEYS = (
-    ("run_token_cap", "run_token_cap"),
-    ("run_max_phases", "run_max_phases"),
-    ("run_max_duration_minutes", "run_max_duration_minutes"),
-)
-_AGING_KEYS = ("minor_issue_aging_runs_threshold", "minor_issue_aging_tiers_threshold")
-_CATEGORY_KEYS = (
-    "complexity", "ci_profile", "max_builder_attempts", "max_auditor_attempts", "incident_token_cap", "auto_apply",
-    "auditor_profile", "ci_max_retries", "default_severity",
+    "safety_profile", "run_scope", "run_token_cap", "run_max_phases", "run_max_duration_minutes", "on_phase_failure",
+    "run_max_minor_issues_total", "minor_issue_aging_runs_threshold", "minor_issue_aging_tiers_threshold",
+    "protected_paths", "severity_upgrades",
 )  # fmt: skip
-_CLASSIFIED = ("category", "complexity", "mode", "no mode")
-_MODES = {
-    "tweak_light": frozenset({"max_builder_attempts", "incident_token_cap", "complexity"}),
-    "scaffolding_heavy": frozenset({"complexity"}),
-    "refactor_heavy": frozenset({"max_builder_attempts", "ci_profile", "complexity", "auditor_profile"}),
-    "schema_heavy": frozenset({"max_builder_attempts", "ci_profile", "complexity", "auditor_profile"}),
-}
+_RULESET_KEYS = {"safety_profile": "default_safety_profile", "run_scope": "default_run_scope"}
+_PHASE_KEYS = (
+    "complexity", "ci_profile", "max_builder_attempts", "max_auditor_attempts", "incident_token_cap", "auto_apply",
+    "auditor_profile", "ci_max_retries", "default_severity", "max_diff_lines", "allowed",
+)  # fmt: skip
 
 
 def explain_run(document: Mapping[str, Any], ruleset: Mapping[str, Any]) -> list[Explained]:
     """Return the run's own values."""
-    rules = read_rules(ruleset)
-    name = _title(document)
-    profile = document["safety_profile"]
-    found = [
-        _option(
-            document, "safety_profile", rules.default_safety_profile, "default_safety_profile", ruleset, name
-        ),
-        _scope(document, rules, ruleset, name),
-    ]
-    for key, of_rules in _RUN_KEYS:
-        found.append(_option(document, key, getattr(rules, of_rules), of_rules, ruleset, name))
-    found.append(Explained("on_phase_failure", document["on_phase_failure"], f"safety profile {profile}"))
-    total = document["run_max_minor_issues_total"]
-    found.append(
-        Explained(
-            "run_max_minor_issues_total",
-            total,
-            f"{defaults.RUN_MINOR_MULTIPLIER} for each of {len(document['phase_strategies'])} phases",
-        )
-    )
-    for key in _AGING_KEYS:
-        own = key in ruleset.get("safety_profiles", {}).get(profile, {})
-        rule = f"{name}: safety_profiles.{profile}" if own else f"{PUBLISHED} of safety profile {profile}"
-        found.append(Explained(key, document[key], rule))
-    return found
+    told = _Teller(document, ruleset)
+    return [Explained(key, document[key], told.of_run(key)) for key in _RUN_KEYS]
 
 
 def explain_tier(tier_id: str, document: Mapping[str, Any], phase_ids: list[str]) -> list[Explained]:
@@ -81,130 +50,138 @@ def explain_tier(tier_id: str, document: Mapping[str, Any], phase_ids: list[str]
     row = document["tier_strategies"][tier_id]
     critical = document["safety_profile"] == "safety_critical"
     count = f"{len(phase_ids)} phase" + ("" if len(phase_ids) == 1 else "s")
-    minor = f"the sum of tier_max_minor_issues_multiplier over {count}"
-    major = "the least tier_max_major_issues_tolerated of its phases"
+    said = {
+        "token_cap": f"the sum of tier_token_cap_multiplier x incident_token_cap over {count}",
+        "ci_run_cap": f"the sum of tier_ci_run_cap_multiplier over {count}",
+        "max_minor_issues_tolerated": f"the sum of tier_max_minor_issues_multiplier over {count}",
+        "max_major_issues_tolerated": "the least tier_max_major_issues_tolerated of its phases",
+    }
     if critical:
-        minor += f", {defaults.SAFETY_CRITICAL_MINOR_MULTIPLIER} each at most (safety_critical)"
-        major = "safety_critical tolerates none"
+        said["max_minor_issues_tolerated"] += ", bounded for each by safety_critical"
+        said["max_major_issues_tolerated"] = "safety_critical tolerates none"
+    origins = document.get("origins", {}).get("tiers", {}).get(tier_id, {})
     return [
-        Explained(
-            "token_cap",
-            row["token_cap"],
-            f"the sum of tier_token_cap_multiplier x incident_token_cap over {count}",
-        ),
-        Explained("ci_run_cap", row["ci_run_cap"], f"the sum of tier_ci_run_cap_multiplier over {count}"),
-        Explained("max_minor_issues_tolerated", row["max_minor_issues_tolerated"], minor),
-        Explained("max_major_issues_tolerated", row["max_major_issues_tolerated"], major),
+        Explained(key, row[key], text + (f", lowered by {origins[key]}" if key in origins else ""))
+        for key, text in said.items()
     ]
 
 
 def explain_phase(phase_id: str, document: Mapping[str, Any], ruleset: Mapping[str, Any]) -> list[Explained]:
-    """Return a phase's values."""
-    rules = read_rules(ruleset)
+    """Return a phase's values; what its patch's size would change comes last, a row a size."""
+    told = _Teller(document, ruleset)
     phase = document["phase_strategies"][phase_id]
-    category = phase["task_category"]
-    because = {_subject(text): text for text in phase["because"]}
-    found = [Explained("task_category", category, because.get("category", "the plan"))]
-    mode_rule = because.get("mode") or because.get("no mode") or "the plan"
-    found.append(Explained("builder_mode", phase["builder_mode"], mode_rule))
-    row = {"ci_max_retries": rules.ci_max_retries, **rules.row(category)}
-    for key in _CATEGORY_KEYS:
-        if key == "complexity" and "complexity" in because and phase[key] != row[key]:
-            rule = _narrowed(key, phase, document, rules) or because["complexity"]
-        elif phase[key] == row[key]:
-            rule = _category_rule(key, category, ruleset, rules, _title(document))
-        else:
-            rule = _narrowed(key, phase, document, rules) or "the plan"
-        found.append(Explained(key, phase[key], rule))
-    attempts = phase["max_builder_attempts"] + phase["max_auditor_attempts"]
+    keys = ("task_category", "builder_mode", *(key for key in _PHASE_KEYS if key in phase))
+    found = [Explained(key, phase[key], told.of_phase(phase_id, key)) for key in keys]
+    for key, text in (
+        ("max_attempt_tokens", "incident_token_cap, shared by the attempts that are allowed before any rule"),
+        ("audit_after_failures", "one less than max_builder_attempts, 1 at least"),
+    ):
+        found.append(Explained(key, phase[key], told.recorded("phases", phase_id, key) or text))
     found += [
-        Explained(
-            "max_attempt_tokens", phase["max_attempt_tokens"], f"incident_token_cap / {attempts} attempts"
-        ),
-        Explained(
-            "audit_after_failures",
-            phase["audit_after_failures"],
-            "one less than max_builder_attempts, 1 at least",
-        ),
         Explained("requires_audit", phase["requires_audit"], "the opposite of auto_apply"),
-        Explained("high_risk", phase["high_risk"], _risk(category, phase, rules, ruleset, _title(document))),
+        Explained("high_risk", phase["high_risk"], told.of_risk(phase)),
     ]
+    for row in phase.get("by_diff_size", ()):
+        value = {key: row[key] for key in ("ci_profile", "requires_audit", "auditor_profile")}
+        rule = f"{told.title}: {RULES}{', '.join(row['rules'])}"
+        found.append(Explained(f"from {row['diff_lines']} changed lines", value, rule))
     return found
 
 
-def _title(document: Mapping[str, Any]) -> str:
-    return f"ruleset version {document['ruleset_version']}"
+class _Teller:
+    """Turns recorded origins into words."""
 
+    def __init__(self, document: Mapping[str, Any], ruleset: Mapping[str, Any]) -> None:
+        self.document = document
+        self.ruleset = ruleset
+        self.rules: Rules = read_rules(ruleset)
+        self.title = f"ruleset version {document['ruleset_version']}"
+        self.published = f"the published default of {self.rules.published.name}"
+        self.has_origins = "origins" in document
 
-def _option(
-    document: Mapping[str, Any], key: str, ruled: Any, path: str, ruleset: Mapping[str, Any], name: str
-) -> Explained:
-    value = document[key]
-    if value != ruled:
-        return Explained(key, value, ASKED)
-    return Explained(key, value, f"{name}: {path}" if path in ruleset else PUBLISHED)
+    def recorded(self, part: str, phase_id: str, key: str) -> str | None:
+        """Return what was recorded of a value of a phase, rules by their ruleset."""
+        origin = self.document.get("origins", {}).get(part, {}).get(phase_id, {}).get(key)
+        return None if origin is None else self._words(str(origin))
 
+    def of_run(self, key: str) -> str:
+        """Explain one of the run's values."""
+        if not self.has_origins:
+            return UNRECORDED
+        profile = self.document["safety_profile"]
+        origin = self.document["origins"]["run"].get(key)
+        if origin == ASKED:
+            return "asked for when the run was started"
+        if origin == COUNT:
+            return (
+                f"{self.rules.published.run_minor_issues_per_phase} for each of {self._phase_count()} phases"
+            )
+        if origin == PROFILE:
+            own = self.ruleset.get("safety_profiles", {}).get(profile, {})
+            if key == "on_phase_failure":
+                return f"safety profile {profile}"
+            if ("run_scope_preference" if key == "run_scope" else key) in own:
+                return f"{self.title}: safety_profiles.{profile}"
+            return f"{self.published} for safety profile {profile}"
+        if origin is not None:
+            return self._words(origin)
+        name = _RULESET_KEYS.get(key, key)
+        return f"{self.title}: {name}" if name in self.ruleset else self.published
 
-def _scope(document: Mapping[str, Any], rules: Rules, ruleset: Mapping[str, Any], name: str) -> Explained:
-    profile = document["safety_profile"]
-    preferred = rules.safety_profiles[profile].get("run_scope_preference")
-    ruled = preferred or rules.default_run_scope
-    value = document["run_scope"]
-    if value != defaults.RUN_SCOPE_ALIASES.get(ruled, ruled):
-        return Explained("run_scope", value, ASKED)
-    if not preferred:
-        return Explained("run_scope", value, f"{name}: default_run_scope")
-    own = "run_scope_preference" in ruleset.get("safety_profiles", {}).get(profile, {})
-    rule = f"{name}: safety_profiles.{profile}" if own else f"{PUBLISHED} of safety profile {profile}"
-    return Explained("run_scope", value, rule)
+    def of_phase(self, phase_id: str, key: str) -> str:
+        """Explain one of a phase's values."""
+        if not self.has_origins:
+            return UNRECORDED
+        phase = self.document["phase_strategies"][phase_id]
+        name = "allow" if key == "allowed" else key
+        origin = self.document["origins"]["phases"][phase_id].get(name)
+        category = phase["task_category"]
+        if origin == CLASSIFIED:
+            return self._reason(phase, name)
+        if origin is not None:
+            return self._words(origin, category)
+        if name in ("ci_max_retries", "allow") and name not in self.rules.row(category):
+            return f"{self.title}: {name}" if name in self.ruleset else self.published
+        if name == "max_diff_lines" and name not in self.rules.row(category):
+            return "no rule sets a limit"
+        return self._of_category(self.rules.origin(category, name), category)
 
+    def of_risk(self, phase: Mapping[str, Any]) -> str:
+        """Explain whether the phase is of high risk."""
+        if phase["high_risk"] and phase["task_category"] not in self.rules.high_risk:
+            return self._words(DEBT_RISK)
+        return (
+            f"{self.title}: high_risk_categories"
+            if "high_risk_categories" in self.ruleset
+            else self.published
+        )
 
-def _subject(reason: str) -> str:
-    return next((word for word in _CLASSIFIED if reason.startswith((f"{word} ", f"{word}:"))), reason)
+    def _phase_count(self) -> int:
+        return len(self.document["phase_strategies"])
 
+    def _reason(self, phase: Mapping[str, Any], name: str) -> str:
+        wanted = {"task_category": ("category",), "builder_mode": ("mode", "no mode")}.get(name, (name,))
+        for text in phase["because"]:
+            if any(text.startswith((f"{word} ", f"{word}:")) for word in wanted):
+                return str(text)
+        return "the table of words and paths"
 
-def _category_rule(key: str, category: str, ruleset: Mapping[str, Any], rules: Rules, name: str) -> str:
-    """Name the row that gives a category's value: the ruleset's own, or the published one."""
-    given = {
-        canonical_category(spelling, rules.category_map): (spelling, row)
-        for spelling, row in sorted(ruleset.get("category_defaults", {}).items())
-    }
-    base = category if category in rules.rows else defaults.ANY_OTHER
-    for wanted in (base, defaults.ANY_OTHER) if base not in defaults.category_defaults() else (base,):
-        spelling, row = given.get(wanted, (wanted, {}))
-        if key in row and row[key] == rules.row(category).get(key):
-            return f"{name}: category_defaults.{normal_name(spelling) if spelling != '*' else '*'}"
-    if key == "ci_max_retries":
-        return f"{name}: ci_max_retries" if key in ruleset else PUBLISHED
-    if category in rules.high_risk and category not in defaults.category_defaults():
-        return f"hardened: {name} lists {category} as high risk"
-    return f"{PUBLISHED} of category {base}"
+    def _of_category(self, origin: str, category: str) -> str:
+        if origin == DEFAULTS:
+            return f"{self.published} for category {category if category in self.rules.rows else '*'}"
+        if origin == HARDENED:
+            return f"hardened: {self.title} lists {category} as high risk"
+        return f"{self.title}: {origin}"
 
-
-def _narrowed(key: str, phase: Mapping[str, Any], document: Mapping[str, Any], rules: Rules) -> str:
-    """Name the engine's rules that made a phase's value differ from its category's."""
-    rows: list[str] = []
-    if key == "complexity" and phase["task_category"] in rules.high_risk:
-        return f"category {phase['task_category']} is high risk"
-    if key in _MODES.get(phase["builder_mode"] or "", ()):
-        rows.append(f"narrowed by builder mode {phase['builder_mode']}")
-    if key == "incident_token_cap" and phase[key] == document["run_token_cap"]:
-        rows = ["no more than the run's token cap"]
-    if (
-        key in ("ci_profile", "auto_apply")
-        and phase["high_risk"]
-        and phase["task_category"] == "debt_cleanup"
-    ):
-        rows.append("it cleans up debt of a high-risk category")
-    if key == "auditor_profile" and phase["requires_audit"] and phase[key] == defaults.GENERAL_REVIEW:
-        rows.append("what is not applied without an audit has an auditor")
-    return ", or ".join(rows)
-
-
-def _risk(
-    category: str, phase: Mapping[str, Any], rules: Rules, ruleset: Mapping[str, Any], name: str
-) -> str:
-    listed = f"{name}: high_risk_categories" if "high_risk_categories" in ruleset else PUBLISHED
-    if phase["high_risk"] and category not in rules.high_risk:
-        return "it cleans up debt of a high-risk category"
-    return listed
+    def _words(self, origin: str, category: str = "") -> str:
+        if origin.startswith(RULES):
+            return f"{self.title}: {origin}"
+        if origin.startswith(MODE):
+            return f"narrowed by builder {origin}"
+        return {
+            PLAN: "the plan",
+            HIGH_RISK: f"category {category} is high risk",
+            DEBT_RISK: "it cleans up debt of a high-risk category",
+            NEEDS_AUDITOR: "what is not applied without an audit has an auditor",
+            RUN_CAP: "no more than the run's token cap",
+        }.get(origin, origin)

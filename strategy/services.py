@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.config import ProjectConfig, load_config
 from strategy.defaults import default_ruleset
-from strategy.engine import compile_strategy
+from strategy.engine import compile_strategy, phase_limit
 from strategy.errors import (
     ConfigMoved,
     NoProject,
@@ -28,6 +28,8 @@ from strategy.errors import (
     StrategyFrozen,
 )
 from strategy.models import Project, ProjectRevision, Ruleset, Strategy
+from strategy.published import FIRST, PRESENT
+from strategy.rules import normal_form
 from strategy.scopes import resolve_scopes
 from strategy.sources import check_source
 from strategy.types import BacklogItem, CompiledStrategy, Plan, RunOptions
@@ -105,7 +107,7 @@ def update_project_config(
     project.updated_at = clock.now()
     project.save(update_fields=["config", "config_hash", "default_branch", "updated_at"])
     if _policy(config) != before and project.ruleset is not None:
-        add_ruleset(project, {**project.ruleset.document, **_policy(config)}, by)
+        add_ruleset(project, {**written_out(project.ruleset.document), **_policy(config)}, by)
     return project
 
 
@@ -124,7 +126,8 @@ def make_default(project_id: str) -> Project:
 def add_ruleset(project: Project, document: Any, by: str) -> Ruleset:
     """Store the next version of the project's rules and put it in force; return it.
 
-    The document's `version` and `project_id` are set here. Raises Invalid.
+    The document's `version` and `project_id` are set here, and the present defaults' name where it has none.
+    Raises Invalid.
     """
     checked = check_ruleset(document)
     if checked.get("project_id", project.project_id) != project.project_id:
@@ -132,7 +135,12 @@ def add_ruleset(project: Project, document: Any, by: str) -> Ruleset:
         raise Invalid([problem("other_project", ["project_id"], text)])
     locked = Project.objects.select_for_update().get(pk=project.pk)
     newest = Ruleset.objects.filter(project=locked).aggregate(newest=Max("version"))["newest"] or 0
-    stored = {**checked, "version": newest + 1, "project_id": locked.project_id}
+    stored = {
+        "defaults": PRESENT,
+        **normal_form(checked),
+        "version": newest + 1,
+        "project_id": locked.project_id,
+    }
     ruleset = Ruleset.objects.create(
         project=locked,
         version=newest + 1,
@@ -159,10 +167,20 @@ def revise_ruleset(project_id: str, *, text: str, by: str, expected: int) -> Rul
     version = current.version if current else 0
     if version != expected:
         raise RulesetMoved(f"Version {version} of {project_id}'s ruleset is in force, no longer {expected}")
-    named = {**document, "version": version, "project_id": document.get("project_id", project_id)}
-    if current is not None and canonical_bytes(named) == canonical_bytes(current.document):
+    named = {
+        "defaults": PRESENT,
+        **normal_form(document),
+        "version": version,
+        "project_id": document.get("project_id", project_id),
+    }
+    if current is not None and canonical_bytes(named) == canonical_bytes(written_out(current.document)):
         raise NothingChanged(f"That is version {version}, which is in force")
     return add_ruleset(project, document, by)
+
+
+def written_out(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored ruleset with the defaults that it means named, to make the next one from it."""
+    return {"defaults": FIRST, **stored}
 
 
 def project_for(project_id: str | None) -> Project:
@@ -182,11 +200,17 @@ def project_for(project_id: str | None) -> Project:
 
 
 def compile_for(
-    project: Project, backlog: Sequence[BacklogItem], plan: Plan, *, run_id: str, options: RunOptions
+    project: Project,
+    backlog: Sequence[BacklogItem],
+    plan: Plan,
+    *,
+    run_id: str,
+    options: RunOptions,
+    cleans_up: bool = True,
 ) -> CompiledStrategy:
     """Compile the plan, its named scopes resolved, under the project's ruleset in force; nothing is stored.
 
-    Raises NoRuleset, Invalid (options, scopes) and TooManyPhases.
+    `cleans_up` false inserts no debt_cleanup phase. Raises NoRuleset, Invalid (options, scopes) and TooManyPhases.
     """
     if project.ruleset is None:
         raise NoRuleset(f"Project {project.project_id} has no ruleset in force")
@@ -197,7 +221,17 @@ def compile_for(
         run_id=run_id,
         project_id=project.project_id,
         options=options,
+        cleans_up=cleans_up,
     )
+
+
+def phase_limit_for(
+    project: Project, backlog: Sequence[BacklogItem], plan: Plan, *, options: RunOptions
+) -> int:
+    """Return how many phases one run of the plan may have. Raises NoRuleset and Invalid (options, scopes)."""
+    if project.ruleset is None:
+        raise NoRuleset(f"Project {project.project_id} has no ruleset in force")
+    return phase_limit(project.ruleset.document, backlog, resolve_scopes(plan, project.settings), options)
 
 
 def freeze(run_id: str, project: Project, compiled: CompiledStrategy) -> Strategy:

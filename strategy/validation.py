@@ -16,6 +16,7 @@ from autopack_site.kernel.ids import ID_PATTERN, ID_RULE
 from strategy import rules
 from strategy.documents import Document, read_text, whole_numbers
 from strategy.names import glob_problem
+from strategy.strictness import BY_DIFF_SIZE
 
 SchemaName = Literal["ruleset", "autopack", "plan", "strategy"]
 SCHEMA_DIR = Path(__file__).resolve().parent / "schema"
@@ -69,15 +70,16 @@ def refuse(rows: Sequence[Row], document: Document) -> None:
 
 def check_ruleset(value: Any) -> dict[str, Any]:
     """Return a ruleset that the schema and the rules among its parts accept. Raises Invalid."""
-    return _check_ruleset(Document(whole_numbers(value)))
+    return check_ruleset_document(Document(whole_numbers(value)))
 
 
 def check_ruleset_text(text: str) -> dict[str, Any]:
     """The same for a JSON or YAML text; rows name the line."""
-    return _check_ruleset(read_text(text))
+    return check_ruleset_document(read_text(text))
 
 
-def _check_ruleset(document: Document) -> dict[str, Any]:
+def check_ruleset_document(document: Document) -> dict[str, Any]:
+    """The same for a text that was read."""
     value: dict[str, Any] = check_document("ruleset", document)
     found: list[Row] = []
     spelled: dict[str, str] = {}
@@ -91,10 +93,8 @@ def _check_ruleset(document: Document) -> dict[str, Any]:
         if rules.is_published(name):
             text = f"{name} is a published category: it can't be mapped to another"
             found.append(problem("published_category", ["category_map", name], text))
-    for index, glob in enumerate(value.get("protected_paths", [])):
-        wrong = glob_problem(glob)
-        if wrong:
-            found.append(problem("bad_glob", ["protected_paths", index], wrong))
+    found += _globs(value.get("protected_paths", []), ["protected_paths"])
+    found += _rules(value.get("rules", []))
     if not found:
         for name, row in rules.read_rules(value).rows.items():
             if not row["auto_apply"] and row["max_auditor_attempts"] < 1:
@@ -106,9 +106,38 @@ def _check_ruleset(document: Document) -> dict[str, Any]:
     return value
 
 
+def _globs(globs: Sequence[str], loc: list[str | int]) -> Iterator[Row]:
+    for index, glob in enumerate(globs):
+        wrong = glob_problem(glob)
+        if wrong:
+            yield problem("bad_glob", [*loc, index], wrong)
+
+
+def _rules(given: Sequence[dict[str, Any]]) -> Iterator[Row]:
+    """Find what the schema can't say of rules: ids that stand twice, bad globs, what comes too late to be set."""
+    ids: dict[str, int] = {}
+    for index, rule in enumerate(given):
+        first = ids.setdefault(rule["id"], index)
+        if first != index:
+            text = f"the rule {rule['id']} stands twice (also rules[{first}]): give each its own id"
+            yield problem("duplicate_rule", ["rules", index, "id"], text)
+        when = rule.get("when", {})
+        yield from _globs(when.get("paths", ()), ["rules", index, "when", "paths"])
+        yield from _globs(rule["set"].get("protected_paths", ()), ["rules", index, "set", "protected_paths"])
+        if "diff_lines_at_least" in when:
+            for name in rule["set"].keys() - BY_DIFF_SIZE:
+                known = ", ".join(sorted(BY_DIFF_SIZE))
+                text = (
+                    f"{name} can't depend on the size of a diff, which is known too late; expected: {known}"
+                )
+                yield problem("not_by_diff_size", ["rules", index, "set", name], text)
+
+
 def _rows(errors: Iterator[ValidationError]) -> Iterator[Row]:
     for error in errors:
         loc = list(error.absolute_path)
+        if "propertyNames" in error.absolute_schema_path:
+            loc.append(error.instance)  # what is wrong is a key: its line, not that of the mapping
         kind = str(error.validator)
         instance: Any = error.instance
         if kind == "additionalProperties" and error.validator_value is False:

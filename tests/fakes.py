@@ -94,7 +94,8 @@ class FakeWorkspace:
                 return
             attempt = Attempt.objects.get(pk=attempt_id)
             sha = hashlib.sha1(bytes(attempt.patch)).hexdigest()
-            services.record_candidate(attempt_id, base=attempt.base_commit, sha=sha)
+            lines = sum(line[:1] in b"+-" for line in bytes(attempt.patch).splitlines() if line)
+            services.record_candidate(attempt_id, base=attempt.base_commit, sha=sha, diff_lines=lines)
         finally:
             self.finished.release()
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from runs.api import audits, claims, events, phases, projects, reports, results, runs, system, tokens
+from runs.api import (
+    audits,
+    claims,
+    events,
+    phases,
+    projects,
+    reports,
+    results,
+    ruleset_lint,
+    runs,
+    system,
+    tokens,
+)  # fmt: skip
 
 _PHASE = "runs/<str:run_id>/phases/<str:phase_id>"
 
@@ -25,6 +37,7 @@ urlpatterns = [
     path("projects/<str:project_id>", projects.ProjectView.as_view()),
     path("projects/<str:project_id>/rulesets", projects.RulesetListView.as_view()),
     path("projects/<str:project_id>/rulesets/<int:version>", projects.RulesetView.as_view()),
+    path("rulesets/lint", ruleset_lint.RulesetLintView.as_view()),
     path("tokens", tokens.TokenListView.as_view()),
     path("tokens/<int:token_id>/revoke", tokens.RevokeTokenView.as_view()),
     path("runs", runs.RunListView.as_view()),

@@ -19,7 +19,7 @@ from runs.plan import check_plan, parse_plan_document
 from runs.transitions import move
 from strategy.errors import TooManyPhases
 from strategy.models import Project
-from strategy.services import compile_for, freeze, project_for
+from strategy.services import compile_for, freeze, phase_limit_for, project_for
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions, TierSpec
 
 _put_tiers, _put_phases = PreparedInsert(Tier), PreparedInsert(Phase)
@@ -68,8 +68,7 @@ def start_plan_document(
     plan = parse_plan_document(text)
     check_plan(plan)
     project = project_for(project_id)
-    ruleset = project.ruleset.document if project.ruleset else {}
-    limit = options.max_phases or int(ruleset.get("run_max_phases") or 25)
+    limit = phase_limit_for(project, ports.ledger().backlog(project.pk), plan, options=options)
     parts = split_by_tier(plan, limit)
     runs: list[Run] = []
     with transaction.atomic():
@@ -140,9 +139,15 @@ def _create(
     ledger = ports.ledger()
     if previous is None:  # a later run of a split plan begins when the one before has ended
         ledger.begin_run(run_id, project.pk)
-    # the first run of a split plan cleans up; the later ones would only do it again
-    backlog = [] if previous is not None else ledger.backlog(project.pk)
-    compiled = compile_for(project, backlog, plan, run_id=run_id, options=options)
+    compiled = compile_for(
+        project,
+        ledger.backlog(project.pk),
+        plan,
+        run_id=run_id,
+        options=options,
+        # the first run of a split plan cleans up; the later ones would only do it again
+        cleans_up=previous is None,
+    )
     document = compiled.document
     run = Run.objects.create(
         run_id=run_id,

@@ -8,6 +8,7 @@ from django.db.models import F
 
 from autopack_site.kernel import clock
 from runs import outbox, ports, rows
+from runs.diff_size import DIFF_LINES
 from runs.endings import close_attempt, fail_phase
 from runs.gate_queue import rebase
 from runs.judgement import fail_build, is_approved, needs_approval, requeue, want_audit
@@ -63,8 +64,10 @@ def forget_build(attempt_id: str) -> None:
             outbox.settle("candidate.build", attempt_id)
 
 
-def record_candidate(attempt_id: str, *, base: str, sha: str) -> None:
+def record_candidate(attempt_id: str, *, base: str, sha: str, diff_lines: int) -> None:
     """Record the candidate commit of a submitted patch; the supervisor sends it to its gate in its turn.
+
+    `diff_lines` is what the patch adds and removes together: by it the gate profile and the audit are chosen.
 
     A candidate on another base than the attempt's present one is a late worker's: it changes nothing.
     """
@@ -74,7 +77,8 @@ def record_candidate(attempt_id: str, *, base: str, sha: str) -> None:
             return
         phase = attempt.phase
         attempt.state, attempt.base_commit, attempt.candidate_sha = AttemptState.CANDIDATE, base, sha
-        attempt.save(update_fields=["state", "base_commit", "candidate_sha"])
+        attempt.report = {**attempt.report, DIFF_LINES: diff_lines}  # whatever the builder said of it
+        attempt.save(update_fields=["state", "base_commit", "candidate_sha", "report"])
         if phase.state == PhaseState.EXECUTING:
             move(phase, "applied", data={"attempt": attempt.pk, "candidate": sha, "base": base})
         else:

@@ -12,12 +12,14 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
 
+from autopack_site.kernel.visible import visible
 from strategy import services
 from strategy.admin.base import ProjectFilter, ReadOnlyAdmin, block
 from strategy.admin.decisions import audit_line
 from strategy.admin.text_views import TextChange, change_text
-from strategy.admin.texts import differences_table, pretty, shown
+from strategy.admin.texts import Problem, differences_table, pretty, shown
 from strategy.differences import Difference, differences
+from strategy.lint import lint_text
 from strategy.models import Ruleset, Strategy
 from strategy.validation import check_ruleset_text
 
@@ -30,7 +32,7 @@ _NOTE = (
 
 def _texts(document: dict[str, Any]) -> dict[str, Any]:
     """Return what a person edits of a ruleset: its number is given by the service."""
-    return {name: value for name, value in document.items() if name != VERSION}
+    return {name: value for name, value in services.written_out(document).items() if name != VERSION}
 
 
 @admin.register(Ruleset)
@@ -83,6 +85,12 @@ class RulesetAdmin(ReadOnlyAdmin):
             document = {"project_id": project.project_id, **check_ruleset_text(fields["text"])}
             return differences(in_force.document if in_force else {}, document, ignored=[VERSION])
 
+        def advise(fields: dict[str, Any]) -> Sequence[Problem]:
+            return [
+                Problem(str(row.line or ""), visible(row.field), visible(f"{row.message} ({row.code})"))
+                for row in lint_text(fields["text"])
+            ]
+
         def save(request: HttpRequest, fields: dict[str, Any]) -> str:
             made = services.revise_ruleset(
                 project.project_id,
@@ -102,6 +110,7 @@ class RulesetAdmin(ReadOnlyAdmin):
             initial={"text": pretty(_texts(ruleset.document)), "expected": number},
             preview=preview,
             save=save,
+            advise=advise,
         )
         return change_text(self, request, change)
 

@@ -24,7 +24,7 @@ class TextChange:
 
     `preview(fields)` returns what would change. `save(request, fields)` does it by a service, writes the audit
     trail and returns what to tell; both may raise AutopackError. `permission` is the full name of what the person
-    must hold.
+    must hold. `advise(fields)` returns what to look at in a text that may be saved all the same.
     """
 
     title: str
@@ -36,6 +36,7 @@ class TextChange:
     preview: Callable[[dict[str, Any]], Sequence[Difference]]
     save: Callable[[HttpRequest, dict[str, Any]], str]
     form: type[TextForm] = TextForm
+    advise: Callable[[dict[str, Any]], Sequence[Problem]] | None = None
 
 
 def change_text(model_admin: ModelAdmin[Any], request: HttpRequest, change: TextChange) -> HttpResponse:
@@ -46,12 +47,14 @@ def change_text(model_admin: ModelAdmin[Any], request: HttpRequest, change: Text
     form = change.form(request.POST if is_posted else None, initial=change.initial)
     differences: Sequence[ShownDifference] | None = None
     problems: list[Problem] = []
+    advice: Sequence[Problem] = ()
     if is_posted and PREVIEW in request.POST:
         form.fields["why"].required = False  # not needed to look at the differences
     if is_posted and form.is_valid():
         try:
             if PREVIEW in request.POST:
                 differences = shown(change.preview(form.cleaned_data))
+                advice = change.advise(form.cleaned_data) if change.advise else ()
             else:
                 with transaction.atomic():
                     told = change.save(request, form.cleaned_data)
@@ -69,6 +72,7 @@ def change_text(model_admin: ModelAdmin[Any], request: HttpRequest, change: Text
         "label": change.label,
         "form": form,
         "problems": problems,
+        "advice": advice,
         "differences": differences,
         "preview_name": PREVIEW,
         "back": change.back,

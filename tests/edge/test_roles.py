@@ -51,6 +51,7 @@ MAY = {
     "GET /projects/{project_id}": ANY,
     "GET /projects/{project_id}/rulesets": ANY,
     "GET /projects/{project_id}/rulesets/{version}": ANY,
+    "POST /rulesets/lint": OPERATOR,
     "GET /tokens": OPERATOR,
     "POST /tokens": OPERATOR,
     "POST /tokens/{token_id}/revoke": OPERATOR,

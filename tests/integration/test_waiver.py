@@ -25,7 +25,7 @@ def attempt() -> Attempt:
     assert claim is not None
     result = BuildResult("success", PATCH, Usage(1, "reported", {}))
     services.submit_build(claim.lease_id, fence=claim.fence, result=result)
-    services.record_candidate(claim.attempt_id, base=HEAD, sha=CANDIDATE)
+    services.record_candidate(claim.attempt_id, base=HEAD, sha=CANDIDATE, diff_lines=1)
     return Attempt.objects.select_related("phase", "run").get(pk=claim.attempt_id)
 
 

@@ -17,9 +17,11 @@ def compiled(
     ruleset: dict[str, Any] | None = None,
     backlog: tuple[BacklogItem, ...] = (),
     options: RunOptions | None = None,
+    without: str = "",
     **phase: Any,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     rules = {**default_ruleset("p"), **(ruleset or {})}
+    rules.pop(without, None)
     fields = {
         "phase_id": "a",
         "tier_id": "t",
@@ -41,7 +43,9 @@ def test_every_value_that_a_phase_is_held_to_is_explained() -> None:
     document, rules = compiled()
     row = document["phase_strategies"]["a"]
     told = {item.name: item.value for item in explain_phase("a", document, rules)}
-    assert told == {name: value for name, value in row.items() if name not in ("scope", "allowed", "because")}
+    assert told == {
+        name: value for name, value in row.items() if name not in ("scope", "because", "by_diff_size")
+    }
 
 
 def test_every_cap_of_a_tier_is_explained() -> None:
@@ -62,7 +66,7 @@ def test_a_category_that_the_ruleset_omits_is_the_published_one() -> None:
     document, rules = compiled(ruleset={"category_defaults": {}})
     assert (
         rule(explain_phase("a", document, rules), "incident_token_cap")
-        == "the published default of category docs"
+        == "the published default of 2026-11 for category docs"
     )
 
 
@@ -128,9 +132,8 @@ def test_a_run_value_that_is_not_the_rulesets_was_asked_for() -> None:
 
 
 def test_a_run_value_that_the_ruleset_omits_is_the_published_one() -> None:
-    document, rules = compiled()
-    del rules["run_max_phases"]
-    assert rule(explain_run(document, rules), "run_max_phases") == "the published default"
+    document, rules = compiled(without="run_max_phases")
+    assert rule(explain_run(document, rules), "run_max_phases") == "the published default of 2026-11"
 
 
 def test_a_safety_critical_tier_says_that_it_tolerates_less() -> None:

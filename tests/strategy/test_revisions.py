@@ -86,7 +86,9 @@ def test_a_text_becomes_the_next_ruleset(project: Project) -> None:
     assert revise("run_token_cap: 7\n") == 2
     project.refresh_from_db()
     assert project.ruleset is not None
-    assert project.ruleset.document == {"run_token_cap": 7, "version": 2, "project_id": "shop"}
+    assert project.ruleset.document == {
+        "run_token_cap": 7, "version": 2, "project_id": "shop", "defaults": "2026-11"
+    }  # fmt: skip
 
 
 def test_a_ruleset_made_from_an_older_version_is_refused(project: Project) -> None:

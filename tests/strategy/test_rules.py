@@ -1,0 +1,465 @@
+"""Rules with conditions: when they hold, that the strictest wins, and who is named for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autopack_site.kernel.errors import Invalid
+from autopack_site.kernel.globs import matches
+from strategy import published
+from strategy.defaults import CATEGORIES, default_ruleset
+from strategy.engine import compile_strategy
+from strategy.explain import explain_phase, explain_run
+from strategy.overlap import overlaps
+from strategy.published import file_of
+from strategy.rules import read_rules
+from strategy.strictness import RUN_ORDERS, orders
+from strategy.types import BacklogItem, Plan, RunOptions
+from strategy.validation import check, check_ruleset, check_ruleset_text, schema
+from tests.strategy.builders import aged, compiled, phase, plan_of, row
+
+DOCS = phase("a", task_category="docs", scope=("docs/**",))
+HASHES = {"2026-11": "8c38d65f7db02573255bc2df7b6304f73800bf1b400873c8220661e601ab446b"}
+
+
+def ruled(*rules: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    given = [{"id": f"r{number}", **rule} for number, rule in enumerate(rules)]
+    return check_ruleset({"defaults": "2026-11", "rules": given, **parts})
+
+
+def test_a_rule_sets_what_it_says_of_the_phases_that_it_matches() -> None:
+    ruleset = ruled(
+        {"when": {"category": ["docs"]}, "set": {"ci_profile": "strict", "max_builder_attempts": 1}}
+    )
+    document = compiled(DOCS, phase("b", index=1), ruleset=ruleset).document
+    assert document["phase_strategies"]["a"]["ci_profile"] == "strict"
+    assert document["phase_strategies"]["a"]["max_builder_attempts"] == 1
+    assert document["phase_strategies"]["b"]["ci_profile"] == "normal"
+    assert document["origins"]["phases"]["a"]["ci_profile"] == "rule r0"
+    check("strategy", document)
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ({}, True),
+        ({"category": ["Docs"]}, True),
+        ({"category": ["tests", "docs"]}, True),
+        ({"category": ["tests"]}, False),
+        ({"complexity": ["low"]}, True),
+        ({"complexity": ["medium", "high"]}, False),
+        ({"paths": ["docs/guide.md"]}, True),
+        ({"paths": ["DOCS"]}, True),
+        ({"paths": ["src/**", "*.md"]}, False),
+        ({"safety_profile": ["normal"]}, True),
+        ({"safety_profile": ["safety_critical"]}, False),
+        ({"backlog": {"open_at_least": 2}}, True),
+        ({"backlog": {"open_at_least": 3}}, False),
+        ({"backlog": {"aged_at_least": 2, "major_at_least": 1}}, True),
+        ({"backlog": {"major_at_least": 2}}, False),
+        ({"category": ["docs"], "safety_profile": ["safety_critical"]}, False),
+    ],
+)
+def test_a_rule_holds_when_every_condition_does(when: dict[str, Any], holds: bool) -> None:
+    ruleset = ruled({"when": when, "set": {"max_builder_attempts": 1}})
+    backlog = (aged("k", "x"), aged("m", "y", base_severity="major"), aged("gone", "z", status="resolved"))
+    assert (row(DOCS, ruleset=ruleset, backlog=backlog)["max_builder_attempts"] == 1) is holds
+
+
+def test_a_phase_without_a_scope_may_touch_every_path() -> None:
+    ruleset = ruled({"when": {"paths": ["src/payments/**"]}, "set": {"auto_apply": False}})
+    assert row(phase("a"), ruleset=ruleset)["requires_audit"] is True
+
+
+def test_the_strictest_wins_and_not_the_last() -> None:
+    strict, lax = {"set": {"incident_token_cap": 1000}}, {"set": {"incident_token_cap": 2000}}
+    for pair in ((strict, lax), (lax, strict)):
+        assert row(DOCS, ruleset=ruled(*pair))["incident_token_cap"] == 1000
+
+
+def test_a_rule_can_not_loosen() -> None:
+    spec = phase("a", task_category="security_auth")
+    lax = {
+        "auto_apply": True, "ci_profile": "normal", "complexity": "low", "max_builder_attempts": 20,
+        "incident_token_cap": 10**9, "allow": {"binary": True}, "run_token_cap": 10**9, "run_scope": "multi_tier",
+    }  # fmt: skip
+    with_rule = compiled(spec, ruleset=ruled({"set": lax})).document
+    without = compiled(spec, ruleset=ruled()).document
+    for name in ("phase_strategies", "tier_strategies", "run_token_cap", "run_scope", "origins"):
+        assert with_rule[name] == without[name]
+
+
+def test_what_a_rule_sets_of_the_run_holds_when_it_matches_one_phase() -> None:
+    rule = {
+        "when": {"category": ["docs"]},
+        "set": {
+            "run_token_cap": 9000, "run_scope": "single_tier", "run_max_minor_issues_total": 1,
+            "protected_paths": ["ci/**"], "severity_upgrades": ["typo"], "minor_issue_aging_runs_threshold": 1,
+        },
+    }  # fmt: skip
+    ruleset = ruled(rule, protected_paths=["a/**"])
+    document = compiled(phase("b"), DOCS, ruleset=ruleset, token_cap=50_000).document
+    assert (document["run_token_cap"], document["run_scope"]) == (9000, "single_tier")
+    assert (document["run_max_minor_issues_total"], document["protected_paths"]) == (1, ["a/**", "ci/**"])
+    assert document["severity_upgrades"] == {"typo": "major"}
+    assert document["minor_issue_aging_runs_threshold"] == 1
+    assert document["phase_strategies"]["b"]["incident_token_cap"] == 9000
+    told = {item.name: item.rule for item in explain_run(document, ruleset)}
+    assert told["run_token_cap"] == "ruleset version None: rule r0"
+    other = compiled(phase("b", scope=("x",)), ruleset=ruleset).document
+    assert other["run_token_cap"] == 5_000_000
+
+
+def test_explain_names_every_rule_that_sets_the_value_and_no_other() -> None:
+    ruleset = ruled(
+        {"set": {"incident_token_cap": 1000, "allow": {"binary": False}}},
+        {"set": {"incident_token_cap": 1000}},
+        {"set": {"incident_token_cap": 2000}},
+        allow={"binary": True},
+    )
+    document = compiled(DOCS, ruleset=ruleset).document
+    told = {item.name: item.rule for item in explain_phase("a", document, ruleset)}
+    assert told["incident_token_cap"].endswith(": rule r0, r1")
+    assert told["allowed"].endswith(": rule r0")
+    assert told["ci_profile"] == "the published default of 2026-11 for category docs"
+
+
+def test_taking_attempts_away_makes_those_left_no_larger() -> None:
+    before = row(DOCS, ruleset=ruled())["max_attempt_tokens"]
+    assert row(DOCS, ruleset=ruled({"set": {"max_builder_attempts": 1}}))["max_attempt_tokens"] == before
+
+
+def test_rules_on_the_size_of_a_diff_become_rows_each_as_strict_as_those_before() -> None:
+    ruleset = ruled(
+        {"when": {"diff_lines_at_least": 500}, "set": {"auto_apply": False}},
+        {"when": {"diff_lines_at_least": 100}, "set": {"ci_profile": "strict"}},
+        {"when": {"diff_lines_at_least": 900}, "set": {"ci_profile": "strict"}},
+    )
+    found = row(DOCS, ruleset=ruleset)
+    assert (found["ci_profile"], found["requires_audit"]) == ("normal", False)
+    assert found["by_diff_size"] == [
+        {"diff_lines": 100, "ci_profile": "strict", "requires_audit": False, "auditor_profile": None,
+         "rules": ["r1"]},
+        {"diff_lines": 500, "ci_profile": "strict", "requires_audit": True, "auditor_profile": "general_review",
+         "rules": ["r0"]},
+    ]  # fmt: skip
+
+
+def test_auditor_profiles_are_ranked_by_the_ruleset() -> None:
+    rule = {"set": {"auditor_profile": "payments_review"}}
+    spec = phase("a", task_category="security_auth")
+    assert row(spec, ruleset=ruled(rule))["auditor_profile"] == "security_review"
+    ranked = ruled(rule, auditor_profile_order=["security_review", "payments_review"])
+    assert row(spec, ruleset=ranked)["auditor_profile"] == "payments_review"
+
+
+# --- texts -----------------------------------------------------------------------------------------------
+
+TEXTS = [
+    ("rules:\n- set: {ci_profile: strict}\n", 2, "rules[0].id", "id is required"),
+    ("rules:\n- id: a\n  set: {}\n", 3, "rules[0].set", "non-empty"),
+    ("rules:\n- id: a\n  set:\n    ci_profile: odd\n", 4, "rules[0].set.ci_profile", "'normal', 'strict'"),
+    ("rules:\n- id: a\n  set: {auto_aply: false}\n", 3, "rules[0].set.auto_aply", "known: allow, "),
+    ("rules:\n- id: a\n  when: {category: docs}\n  set: {auto_apply: false}\n", 3, "rules[0].when.category", "array"),
+    ("rules:\n- id: a\n  set: {auto_apply: false}\n- id: a\n  set: {auto_apply: false}\n", 4, "rules[1].id", "twice"),
+    ("rules:\n- id: a\n  when:\n    paths: [/x]\n  set: {auto_apply: false}\n", 4, "rules[0].when.paths[0]",
+     "relative"),
+    ("rules:\n- id: a\n  when: {diff_lines_at_least: 9}\n  set: {run_token_cap: 1}\n", 4,
+     "rules[0].set.run_token_cap", "expected: auditor_profile, auto_apply, ci_profile"),
+    ("defaults: '1999-01'\n", 1, "defaults", "'2026-11'"),
+    ("category_defaults:\n  docs: {}\n  'a$b': {}\n", 3, "category_defaults.a$b", "not allowed here"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["yaml", "json"])
+@pytest.mark.parametrize("line", TEXTS, ids=lambda line: line[2])
+def test_errors_name_line_and_field_and_what_was_expected(
+    line: tuple[str, int, str, str], as_json: bool
+) -> None:
+    from strategy.admin.texts import problems_of
+
+    text, number, place, expected = line
+    if as_json:
+        import yaml
+
+        text = json.dumps(yaml.safe_load(text), indent=1)
+    with pytest.raises(Invalid) as caught:
+        check_ruleset_text(text)
+    found = problems_of(caught.value)[0]
+    assert found.place == place
+    assert expected in found.message
+    assert found.line.isdecimal()
+    if not as_json:
+        assert int(found.line) == number
+
+
+def test_a_key_that_stands_twice_in_json_is_found_on_its_line() -> None:
+    text = '{\n "run_token_cap": 1,\n "run_token_cap": 2,\n "rules": [{"id": "run_token_cap",\n "set": {}}]}'
+    with pytest.raises(Invalid) as caught:
+        check_ruleset_text(text)
+    assert caught.value.problems[0]["msg"].startswith("line 3: ")
+
+
+# --- defaults by name ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", published.NAMES)
+def test_published_defaults_never_change_under_their_name(name: str) -> None:
+    assert hashlib.sha256(file_of(name).read_bytes()).hexdigest() == HASHES[name]
+    assert sorted(published.published(name).ruleset["category_defaults"]) == sorted(CATEGORIES)
+
+
+def test_the_schema_knows_the_names() -> None:
+    assert schema("ruleset")["properties"]["defaults"]["enum"] == list(published.NAMES)
+
+
+def test_a_ruleset_keeps_the_defaults_that_it_names_when_others_become_the_present(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    changed = json.loads(file_of("2026-11").read_text())
+    changed["ruleset"]["run_token_cap"] = 1
+    changed["ruleset"]["category_defaults"]["docs"]["max_builder_attempts"] = 9
+    (tmp_path / "defaults_2027-01.json").write_text(json.dumps(changed))
+    real = file_of
+    monkeypatch.setattr(published, "NAMES", ("2026-11", "2027-01"))
+    monkeypatch.setattr(
+        published,
+        "file_of",
+        lambda name: tmp_path / f"defaults_{name}.json" if name == "2027-01" else real(name),
+    )
+    try:
+        assert read_rules({"defaults": "2027-01"}).run_token_cap == 1
+        assert row(DOCS, ruleset={"defaults": "2027-01"})["max_builder_attempts"] == 9
+        for old in ({"defaults": "2026-11"}, {}):
+            assert read_rules(old).run_token_cap == 5_000_000
+            assert row(DOCS, ruleset=old)["max_builder_attempts"] == 2
+    finally:
+        published.published.cache_clear()
+
+
+# --- properties ------------------------------------------------------------------------------------------
+
+CATEGORY = st.sampled_from(["docs", "security_auth", "own", "tests", "general"])
+GLOBS = st.sampled_from(["docs/**", "src/*.py", "src/payments", "**/x.md", "*"])
+WHEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "category": st.lists(CATEGORY, min_size=1, max_size=2, unique=True),
+        "complexity": st.lists(
+            st.sampled_from(["low", "medium", "high"]), min_size=1, max_size=2, unique=True
+        ),
+        "paths": st.lists(GLOBS, min_size=1, max_size=2, unique=True),
+        "safety_profile": st.just(["normal"]),
+        "backlog": st.just({"aged_at_least": 2}),
+    },
+)
+SMALL = st.integers(1, 6)
+PROFILES = st.sampled_from(
+    ["general_review", "security_review", "own_review", "other_review", "schema_review"]
+)
+SET = {
+    "complexity": st.sampled_from(["low", "medium", "high"]),
+    "ci_profile": st.sampled_from(["normal", "strict"]),
+    "max_builder_attempts": SMALL, "max_auditor_attempts": st.integers(0, 4),
+    "incident_token_cap": st.integers(1, 900_000), "max_attempt_tokens": st.integers(1, 300_000),
+    "ci_max_retries": SMALL, "audit_after_failures": SMALL, "auto_apply": st.booleans(),
+    "auditor_profile": PROFILES, "max_diff_lines": SMALL,
+    "allow": st.fixed_dictionaries({}, optional={"binary": st.booleans(), "symlinks": st.booleans()}),
+    "tier_token_cap_multiplier": st.sampled_from([0.1, 1, 5]),
+    "tier_ci_run_cap_multiplier": st.sampled_from([0.5, 3]),
+    "tier_max_minor_issues_multiplier": st.sampled_from([0, 0.3, 4]), "tier_max_major_issues_tolerated": SMALL,
+    "run_scope": st.sampled_from(["multi_tier", "single_tier"]), "run_token_cap": st.integers(1, 6_000_000),
+    "run_max_phases": st.integers(8, 30), "run_max_duration_minutes": SMALL,
+    "run_max_minor_issues_total": st.integers(0, 40), "minor_issue_aging_runs_threshold": SMALL,
+    "minor_issue_aging_tiers_threshold": SMALL,
+    "protected_paths": st.lists(GLOBS, min_size=1, max_size=2, unique=True),
+    "severity_upgrades": st.lists(CATEGORY, min_size=1, max_size=2, unique=True),
+}  # fmt: skip
+SIZED = ("ci_profile", "auto_apply", "auditor_profile")
+
+
+def _some(names: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=4, unique=True).flatmap(
+        lambda chosen: st.fixed_dictionaries({name: SET[name] for name in chosen})
+    )
+
+
+RULE = st.one_of(
+    st.fixed_dictionaries({"when": WHEN, "set": _some(SET)}),
+    st.builds(
+        lambda when, size, values: {"when": {**when, "diff_lines_at_least": size}, "set": values},
+        WHEN, st.sampled_from([10, 100]), _some(SIZED),
+    ),
+)  # fmt: skip
+RULES = st.lists(RULE, max_size=6)
+PHASE = st.tuples(
+    st.sampled_from(["one", "two"]),
+    st.sampled_from([None, "docs", "security_auth", "own", "tests"]),
+    st.sampled_from([None, "tweak_light", "refactor_heavy"]),
+    st.sampled_from([(), ("docs/a.md",), ("src/payments/**",), ("src/x.py", "lib/**")]),
+)
+PHASES = st.lists(PHASE, min_size=1, max_size=6)
+BASES = st.fixed_dictionaries(
+    {},
+    optional={
+        "category_defaults": st.just({"docs": {"auditor_profile": "own_review", "max_diff_lines": 50}}),
+        "allow": st.just({"binary": True, "symlinks": True}),
+        "high_risk_categories": st.just(["docs", "own"]),
+        "auditor_profile_order": st.just(["schema_review", "own_review"]),
+    },
+)
+BACKLOG = tuple(aged(f"k{number}", f"src/{number}.py") for number in range(7))
+
+
+def _plan(rows: list[Any]) -> Plan:
+    return plan_of(
+        *(
+            phase(f"p{index}", tier, index, task_category=category, builder_mode=mode, scope=scope)
+            for index, (tier, category, mode, scope) in enumerate(rows)
+        )
+    )
+
+
+def _compile(ruleset: dict[str, Any], plan: Plan, backlog: tuple[BacklogItem, ...] = BACKLOG) -> Any:
+    return compile_strategy(ruleset, backlog, plan, run_id="r", project_id="p", options=RunOptions())
+
+
+def _same_whatever_the_order(rows: list[Any], rules: list[Any], base: Any, chance: random.Random) -> None:
+    given_rules = [{"id": f"r{number}", **rule} for number, rule in enumerate(rules)]
+    plan = _plan(rows)
+    other_rules, phases, tiers = list(given_rules), list(plan.phases), list(plan.tiers)
+    for values in (other_rules, phases, tiers):
+        chance.shuffle(values)
+    first = _compile({**base, "rules": given_rules}, plan)
+    second = _compile({**base, "rules": other_rules}, Plan(tuple(tiers), tuple(phases)))
+    assert first.canonical == second.canonical
+
+
+def _never_looser(rows: list[Any], rules: list[Any], base: Any) -> None:
+    """Compare the strategy with and without the last rule, field by field, by the table of orders."""
+    given_rules = [{"id": f"r{number}", **rule} for number, rule in enumerate(rules)]
+    plan, ruleset = _plan(rows), check_ruleset({**base, "rules": given_rules})
+    less = _compile({**ruleset, "rules": given_rules[:-1]}, plan).document
+    more = _compile(ruleset, plan).document
+    order = orders(read_rules(ruleset).profile_order)
+    for name in RUN_ORDERS:
+        before, after = less[name], more[name]
+        if name == "severity_upgrades":
+            before, after = sorted(before), sorted(after)
+        assert order[name].covers(after, before), name
+    for tier_id, caps in more["tier_strategies"].items():
+        earlier = less["tier_strategies"][tier_id]
+        assert all(caps[name] <= earlier[name] for name in caps if name != "tier_id"), (caps, earlier)
+    for phase_id, after in more["phase_strategies"].items():
+        before = less["phase_strategies"][phase_id]
+        for name in order.keys() & after.keys():
+            assert order[name].covers(after[name], before[name]), (phase_id, name, before[name], after[name])
+        assert order["allow"].covers(after["allowed"], before["allowed"])
+        assert after["requires_audit"] >= before["requires_audit"]
+        for size in (0, 10, 99, 100, 5000):
+            now, then = _held(after, size), _held(before, size)
+            assert now["requires_audit"] >= then["requires_audit"]
+            for name in ("ci_profile", "auditor_profile"):
+                assert order[name].covers(now[name], then[name]), (size, name)
+
+
+def _held(limits: dict[str, Any], size: int) -> dict[str, Any]:
+    reached = [row for row in limits["by_diff_size"] if row["diff_lines"] <= size]
+    return reached[-1] if reached else limits
+
+
+@settings(max_examples=500, deadline=None)
+@given(PHASES, RULES, BASES, st.randoms(use_true_random=False))
+def test_order_of_rules_and_phases_changes_no_byte(
+    rows: Any, rules: Any, base: Any, chance: random.Random
+) -> None:
+    _same_whatever_the_order(rows, rules, base, chance)
+
+
+@settings(max_examples=500, deadline=None)
+@given(PHASES, RULES.filter(bool), BASES)
+def test_adding_a_rule_never_loosens_anything(rows: Any, rules: Any, base: Any) -> None:
+    _never_looser(rows, rules, base)
+
+
+@pytest.mark.torture
+@settings(max_examples=10_000, deadline=None)
+@given(PHASES, RULES, BASES, st.randoms(use_true_random=False))
+def test_order_of_rules_and_phases_changes_no_byte_ten_thousand_times(
+    rows: Any, rules: Any, base: Any, chance: random.Random
+) -> None:
+    _same_whatever_the_order(rows, rules, base, chance)
+
+
+@pytest.mark.torture
+@settings(max_examples=10_000, deadline=None)
+@given(PHASES, RULES.filter(bool), BASES)
+def test_adding_a_rule_never_loosens_anything_ten_thousand_times(rows: Any, rules: Any, base: Any) -> None:
+    _never_looser(rows, rules, base)
+
+
+NAMES = st.text("abX", min_size=1, max_size=3)
+PARTS = st.one_of(NAMES, st.sampled_from(["*", "**", "a*", "*b", "?", "a?b"]))
+PATTERN = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+PATH = st.lists(NAMES, min_size=1, max_size=5).map("/".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(PATTERN, PATTERN, PATH)
+def test_globs_that_cover_one_path_overlap(first: str, second: str, path: str) -> None:
+    assert overlaps(first, second) == overlaps(second, first)
+    assert overlaps(first, first)
+    if matches(path, first, fold=True) and matches(path, second, fold=True):
+        assert overlaps(first, second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "meet"),
+    [
+        ("src", "src/a/b.py", True), ("src/*.py", "src/a/b.py", False), ("**/x.py", "a/b/x.py", True),
+        ("a*c", "*bc", True), ("a*", "b*", False), ("docs/", "docs", True), ("*/a", "b/*", True),
+        ("a?", "ab", True), ("a?", "a", False), ("**/migrations/**", "src/*/migrations/0001.py", True),
+        ("src/**/x", "lib/**/x", False),
+    ],
+)  # fmt: skip
+def test_globs_overlap_when_one_path_fits_both(first: str, second: str, meet: bool) -> None:
+    assert overlaps(first, second) is meet
+
+
+def test_rules_give_equal_bytes_in_two_processes_with_different_hash_seeds() -> None:
+    program = (
+        "from tests.strategy.builders import aged, compiled, phase\n"
+        "r = [{'id': f'r{n}', 'when': {'category': ['docs', 'own'], 'paths': ['src/**', f'x{n}']}, 'set':"
+        " {'severity_upgrades': ['b', 'a'], 'protected_paths': ['z', 'y'], 'allow': {'binary': False},"
+        " 'max_diff_lines': 9}} for n in range(9)]\n"
+        "p = (phase('a', task_category='docs'), phase('b', 'u', 1, scope=('x3', 'y')))\n"
+        "print(compiled(*p, ruleset={'rules': r}, backlog=(aged('k', 'x'),)).sha256)"
+    )
+    found = set()
+    for seed in ("1", "4711"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        found.add(done.stdout.strip())
+    assert len(found) == 1
+    assert len(found.pop()) == 64
+
+
+def test_the_default_ruleset_names_its_defaults() -> None:
+    assert check_ruleset(default_ruleset("p"))["defaults"] == published.PRESENT
