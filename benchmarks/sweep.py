@@ -2,8 +2,8 @@
 
 Ours marks every open entry through `sweep_backlogs`, in batches (to age them is one write; `start` has it). The floor
 marks the same number of rows of another project by one statement, which tells of them too. Eight threads report
-through the real service, each to a run of its own: the row `reporters` has a report without the sweep as its floor and
-with it as ours, and both p95.
+through the real service, each to a run of its own: the row `reporters` has a report without the sweep as its floor
+and with it as ours, and both p95.
 """
 
 from __future__ import annotations
