@@ -70,7 +70,7 @@ def run(folder: Path, passes: int) -> list[Row]:
         ("backlog by project", f"{_BACKLOG}?project__id__exact={project}", _ENTRIES + some + newest),
         ("backlog, search", _BACKLOG + "?q=test:suite-7:case-9",
          _ENTRIES + " WHERE upper(issue_key) LIKE 'TEST:SUITE-7:CASE-9%'" + newest),
-        ("ages of a project", f"{_BACKLOG}ages?project={PROJECT}",
+        ("ages of a project", f"{_BACKLOG}ages/?project={PROJECT}",
          "SELECT status, runs_offset, effective_severity, count(*) FROM issues_backlogentry GROUP BY 1, 2, 3"),
         ("run list", "/admin/runs/run/", _RUNS + " ORDER BY created_at DESC LIMIT 50"),
         ("board", "/admin/board/", _RUNS + " ORDER BY created_at DESC LIMIT 50"),
