@@ -21,6 +21,7 @@ from runs.services import Claim
 T = TypeVar("T")
 INTERVAL_S = 0.25
 RUNS_A_LOOK = 20
+MAX_LOST = 500  # runs that a look may lose to other agents before it says that there is nothing
 
 
 class WaitersFull(Exception):
@@ -98,16 +99,22 @@ def claim_anywhere(
     runs = Run.objects.all() if project_id is None else Run.objects.filter(project__project_id=project_id)
 
     def look() -> Claim | None:
-        found = with_work(runs, kind, categories).order_by("created_at", "run_id")
-        for run_id in list(found.values_list("run_id", flat=True)[:RUNS_A_LOOK]):
-            try:
-                claim = services.claim_phase(
-                    run_id, agent=agent, kind=kind, categories=categories, ttl_s=ttl_s
-                )
-            except (LeaseHeld, LostRace, NotFound, PhaseNotReady, RunEnded):
-                continue  # another agent was first
-            if claim is not None:
-                return claim
+        lost: list[str] = []
+        while len(lost) < MAX_LOST:
+            found = with_work(runs, kind, categories).exclude(pk__in=lost).order_by("created_at", "run_id")
+            oldest = list(found.values_list("run_id", flat=True)[:RUNS_A_LOOK])
+            for run_id in oldest:
+                try:
+                    claim = services.claim_phase(
+                        run_id, agent=agent, kind=kind, categories=categories, ttl_s=ttl_s
+                    )
+                except (LeaseHeld, LostRace, NotFound, PhaseNotReady, RunEnded):
+                    continue  # another agent was first
+                if claim is not None:
+                    return claim
+            if len(oldest) < RUNS_A_LOOK:
+                return None
+            lost += oldest
         return None
 
     claim = look()
