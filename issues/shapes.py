@@ -41,12 +41,15 @@ def backlog_pages(project: Project, size: int) -> Iterator[list[tuple[str, Shape
 
     What is recorded between two pages stands on the later one or on none.
     """
-    rows = BacklogEntry.objects.filter(project=project).defer("paths", "scopes", "seen_in_runs")
-    rows = rows.order_by("issue_key")
+    names = (
+        "issue_key", "category", "base_severity", "age_in_runs", "age_in_tiers", "first_seen_run_id",
+        "last_seen_run_id", "last_seen_at", "seen_in_tiers", "status",
+    )  # fmt: skip
+    rows = BacklogEntry.objects.filter(project=project).order_by("issue_key").values_list(*names, named=True)
     last: str | None = None
     while True:
         page = list((rows if last is None else rows.filter(issue_key__gt=last))[:size])
-        yield [(row.issue_key, backlog_entry_shape(row)) for row in page]
+        yield [(row.issue_key, backlog_entry_shape(row)) for row in page]  # type: ignore[arg-type]  # named alike
         if len(page) < size:
             return
         last = page[-1].issue_key
