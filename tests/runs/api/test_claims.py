@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from autopack_site.kernel import clock
 from runs import services, supervisor, waiting
@@ -124,6 +124,21 @@ def test_a_claim_over_all_runs_takes_the_oldest(project: Project, operator: Api,
     found = [builder.post("/claim", {}).json()["run_id"] for _ in range(2)]
     assert found == ["first", "second"]
     assert builder.post("/claim", {}).status_code == 204
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_takes_the_oldest_run_that_nobody_is_at(project: Project, operator: Api, builder: Api):
+    for number in (1, 2):
+        start(operator, plan(f"r{number}"))
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN; SELECT 1 FROM runs_run WHERE run_id = 'r1' FOR UPDATE")
+            assert builder.post("/claim", {}).json()["run_id"] == "r2"  # and does not wait for r1
+            cursor.execute("ROLLBACK")
+        assert builder.post("/claim", {}).json()["run_id"] == "r1"
+    finally:
+        other.close()
 
 
 def test_a_claim_goes_on_past_the_runs_that_others_took_first(
