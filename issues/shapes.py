@@ -49,7 +49,7 @@ def backlog_pages(project: Project, size: int) -> Iterator[list[tuple[str, Shape
     last: str | None = None
     while True:
         page = list((rows if last is None else rows.filter(issue_key__gt=last))[:size])
-        yield [(row.issue_key, backlog_entry_shape(row)) for row in page]  # type: ignore[arg-type]  # named alike
+        yield [(row.issue_key, backlog_entry_shape(row)) for row in page]
         if len(page) < size:
             return
         last = page[-1].issue_key
