@@ -37,6 +37,12 @@ class Caller:
         content = answer.read()
         return answer.status, json.loads(content) if content else None
 
+    def get(self, path: str) -> tuple[int, Any]:
+        """GET; return the status and the JSON that came back."""
+        self._connection.request("GET", path, headers=self._headers)
+        answer = self._connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
 
 def work(caller: Caller, project_id: str, stop: threading.Event) -> None:
     """Build whatever the project's runs have to build, until told to stop."""

@@ -60,17 +60,16 @@ def lock_backlog(project_pk: int) -> BacklogTally:
 def open_items(project_pk: int) -> list[BacklogItem]:
     """Return the live entries as the engine takes them, by key in code point order: of many, the oldest."""
     tally = BacklogTally.objects.filter(pk=project_pk).first() or BacklogTally(project_id=project_pk)
-    unread = ("seen_in_runs", "seen_in_tiers", "scopes")
-    rows = BacklogEntry.without_ages.filter(project=project_pk).oldest().defer(*unread)[:MAX_ITEMS]
-    for row in rows:
-        row.tell_ages(tally)
+    entries = BacklogEntry.without_ages.filter(project=project_pk).oldest()
+    names = "issue_key", "category", "base_severity", "runs_offset", "tiers_offset", "status", "paths"
+    rows = entries.values_list(*names, named=True)[:MAX_ITEMS]
     items = [
         BacklogItem(
             issue_key=row.issue_key,
             category=row.category,
             base_severity=row.base_severity,
-            age_in_runs=row.age_in_runs,
-            age_in_tiers=row.age_in_tiers,
+            age_in_runs=row.runs_offset + tally.runs,
+            age_in_tiers=row.tiers_offset + tally.tiers,
             status=str(row.status),
             paths=tuple(row.paths),
         )

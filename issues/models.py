@@ -186,7 +186,7 @@ class BacklogEntryManager(models.Manager.from_queryset(BacklogEntryQuerySet)):  
     def get_queryset(self) -> BacklogEntryQuerySet:
         """Annotate the ages; what doesn't use them (a count, an update) doesn't pay for them."""
         rows: BacklogEntryQuerySet = super().get_queryset()
-        return rows.annotate(age_in_runs=_age("runs"), age_in_tiers=_age("tiers"))
+        return rows.annotate(age_in_runs=_age("runs"), age_in_tiers=_age("tiers"))  # type: ignore[no-redef]  # its cached properties take them
 
 
 class BacklogEntry(models.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from autopack_site.kernel import clock
@@ -34,6 +34,25 @@ def project_backlog(project: Project) -> Shape:
         "project_id": project.project_id,
         "issues_by_key": {row.issue_key: backlog_entry_shape(row) for row in rows.iterator(chunk_size=5000)},
     }
+
+
+def backlog_pages(project: Project, size: int) -> Iterator[list[tuple[str, Shape]]]:
+    """Return the same entries a page after the other, in the same order, each page by a query of its own.
+
+    What is recorded between two pages stands on the later one or on none.
+    """
+    names = (
+        "issue_key", "category", "base_severity", "age_in_runs", "age_in_tiers", "first_seen_run_id",
+        "last_seen_run_id", "last_seen_at", "seen_in_tiers", "status",
+    )  # fmt: skip
+    rows = BacklogEntry.objects.filter(project=project).order_by("issue_key").values_list(*names, named=True)
+    last: str | None = None
+    while True:
+        page = list((rows if last is None else rows.filter(issue_key__gt=last))[:size])
+        yield [(row.issue_key, backlog_entry_shape(row)) for row in page]
+        if len(page) < size:
+            return
+        last = page[-1].issue_key
 
 
 def phase_file_shape(phase: Phase, issues: Iterable[Issue]) -> Shape:

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 SWEEP_LOCKS = 7_301_003  # the class of advisory locks; the second key is the project
 _KEY_SPACE = 2**31
 WHY = "the sweep applies the ruleset's thresholds"
-BATCH = 2000  # entries that are marked in one transaction: some 50 ms that reporters wait
+BATCH = 500  # entries that are marked in one transaction: some 50 ms that reporters wait
 MAX_BEGUN = 200  # runs, and tiers, that one sweep ages a project for; the next sweep goes on
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from autopack_site.kernel.errors import NotFound
@@ -21,6 +22,7 @@ from runs.services import Claim
 T = TypeVar("T")
 INTERVAL_S = 0.25
 RUNS_A_LOOK = 20
+MAX_LOST = 500  # runs that a look may lose to other agents before it says that there is nothing
 
 
 class WaitersFull(Exception):
@@ -97,18 +99,40 @@ def claim_anywhere(
     """
     runs = Run.objects.all() if project_id is None else Run.objects.filter(project__project_id=project_id)
 
-    def look() -> Claim | None:
-        found = with_work(runs, kind, categories).order_by("created_at", "run_id")
-        for run_id in list(found.values_list("run_id", flat=True)[:RUNS_A_LOOK]):
-            try:
-                claim = services.claim_phase(
-                    run_id, agent=agent, kind=kind, categories=categories, ttl_s=ttl_s
+    def claimed(run_id: str) -> Claim | None:
+        try:
+            return services.claim_phase(run_id, agent=agent, kind=kind, categories=categories, ttl_s=ttl_s)
+        except (LeaseHeld, LostRace, NotFound, PhaseNotReady, RunEnded):
+            return None  # another agent was first
+
+    def of_free_runs() -> Claim | None:
+        """Claim in a run that nobody is at: agents that come at once take a run each and don't queue for one."""
+        lost: list[str] = []
+        while len(lost) < RUNS_A_LOOK:
+            with transaction.atomic():
+                found = with_work(runs, kind, categories).exclude(pk__in=lost)
+                free = found.select_for_update(skip_locked=True, of=("self",)).order_by(
+                    "created_at", "run_id"
                 )
-            except (LeaseHeld, LostRace, NotFound, PhaseNotReady, RunEnded):
-                continue  # another agent was first
-            if claim is not None:
+                run_id = free.values_list("run_id", flat=True).first()
+                claim = claimed(run_id) if run_id is not None else None
+            if claim is not None or run_id is None:
                 return claim
+            lost.append(run_id)
         return None
+
+    def look() -> Claim | None:
+        claim = of_free_runs()
+        lost: list[str] = []
+        while claim is None and len(lost) < MAX_LOST:
+            # what is held by others now may have more to do: here their turn is waited for
+            found = with_work(runs, kind, categories).exclude(pk__in=lost).order_by("created_at", "run_id")
+            oldest = list(found.values_list("run_id", flat=True)[:RUNS_A_LOOK])
+            claim = next(filter(None, map(claimed, oldest)), None)
+            if len(oldest) < RUNS_A_LOOK:
+                break
+            lost += oldest
+        return claim
 
     claim = look()
     if claim is not None or wait_s <= 0:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -30,6 +35,7 @@ from runs.errors import PhaseNotFound, RunNotFound
 from runs.ports import IssueReport
 from strategy.services import project_for
 
+PAGE = 5000  # entries of a backlog that are in memory at once
 _KEY = str(examples.ISSUE["issue_key"])
 _INDEX_ENTRY = {
     "category": "correctness", "severity": "minor", "effective_severity": "minor", "first_phase_index": 0,
@@ -136,10 +142,27 @@ class BacklogView(AgentView):
         operation_id="issue_backlog",
         examples=shown(answered={"project_id": "shop", "issues_by_key": {_KEY: _BACKLOG_ENTRY}}),
     )
-    def get(self, request: Request) -> Response:
-        """Return the whole backlog, resolved entries too."""
+    def get(self, request: Request) -> HttpResponseBase:
+        """Return the whole backlog, resolved entries too. A long one is sent while it is read."""
         project = project_for(self.project_id(self.query(BacklogQueryIn).get("project_id")))
-        return Response(shapes.project_backlog(project))
+        pages = shapes.backlog_pages(project, PAGE)
+        first = next(pages)
+        if len(first) < PAGE:
+            return Response({"project_id": project.project_id, "issues_by_key": dict(first)})
+        parts = _written(project.project_id, chain([first], pages))
+        return StreamingHttpResponse(parts, content_type=JSONRenderer.media_type)
+
+
+def _written(project_id: str, pages: Iterable[list[tuple[str, shapes.Shape]]]) -> Iterator[bytes]:
+    """Write the backlog as the renderer would, a page at a time."""
+    render = JSONRenderer().render
+    yield b'{"project_id":' + render(project_id) + b',"issues_by_key":{'
+    between = b""
+    for page in pages:
+        if page:
+            yield between + render(dict(page))[1:-1]
+            between = b","
+    yield b"}}"
 
 
 def _evidence(body: Any) -> list[str]:

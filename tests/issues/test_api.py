@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from issues.api import views
 from issues.ledger import DatabaseLedger
 from issues.models import BacklogEntry, Issue
 from runs.tokens import create_token
@@ -228,3 +229,19 @@ def test_reading_costs_the_same_statements_for_one_issue_and_for_1000():
             costs.append(len(captured))
             assert list(body["issues_by_key"]) == [f"k{index:04}" for index in range(size)]
     assert costs[:2] == costs[2:]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_a_long_backlog_is_sent_a_page_at_a_time_and_reads_the_same(
+    size: int, monkeypatch: pytest.MonkeyPatch
+):
+    run = make_run()
+    keys = ["a", "b'\"\\", "é", "z\u2028", "{}"]
+    DatabaseLedger().record(run.phases.get(phase_id="P1").pk, [report(key) for key in keys], reporter="b")
+    path = f"/project/issues/backlog?project_id={run.project.project_id}"
+    whole = client().get(path)
+    monkeypatch.setattr(views, "PAGE", size)
+    paged = client().get(path)
+    assert (paged.streaming, paged["Content-Type"]) == (True, whole["Content-Type"])
+    assert b"".join(paged.streaming_content) == whole.content
+    assert set(whole.json()["issues_by_key"]) == set(keys)

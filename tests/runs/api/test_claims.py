@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from autopack_site.kernel import clock
-from runs import supervisor, waiting
+from runs import services, supervisor, waiting
+from runs.errors import LostRace
 from runs.models import Attempt, Lease, Phase
 from strategy.models import Project
 from tests.fakes import BASE_COMMIT
@@ -122,6 +123,41 @@ def test_a_claim_over_all_runs_takes_the_oldest(project: Project, operator: Api,
     start(operator, plan("second"))
     found = [builder.post("/claim", {}).json()["run_id"] for _ in range(2)]
     assert found == ["first", "second"]
+    assert builder.post("/claim", {}).status_code == 204
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_takes_the_oldest_run_that_nobody_is_at(project: Project, operator: Api, builder: Api):
+    for number in (1, 2):
+        start(operator, plan(f"r{number}"))
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN; SELECT 1 FROM runs_run WHERE run_id = 'r1' FOR UPDATE")
+            assert builder.post("/claim", {}).json()["run_id"] == "r2"  # and does not wait for r1
+            cursor.execute("ROLLBACK")
+        assert builder.post("/claim", {}).json()["run_id"] == "r1"
+    finally:
+        other.close()
+
+
+def test_a_claim_goes_on_past_the_runs_that_others_took_first(
+    project: Project, operator: Api, builder: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(waiting, "RUNS_A_LOOK", 2)
+    for number in range(1, 6):
+        start(operator, plan(f"r{number}"))
+    real = services.claim_phase
+
+    def slow(run_id: str, **fields: Any) -> Any:
+        if run_id in ("r1", "r2", "r3", "r4"):
+            raise LostRace(f"{run_id} was taken")
+        return real(run_id, **fields)
+
+    monkeypatch.setattr(services, "claim_phase", slow)
+    assert builder.post("/claim", {}).json()["run_id"] == "r5"
+    monkeypatch.setattr(waiting, "MAX_LOST", 4)
+    operator.post("/runs/r5/cancel", {})
     assert builder.post("/claim", {}).status_code == 204
 
 
