@@ -463,3 +463,13 @@ def test_rules_give_equal_bytes_in_two_processes_with_different_hash_seeds() -> 
 
 def test_the_default_ruleset_names_its_defaults() -> None:
     assert check_ruleset(default_ruleset("p"))["defaults"] == published.PRESENT
+
+
+def test_a_ruleset_file_of_the_contracts_shape_loads_unchanged() -> None:
+    own = ("defaults", "ci_max_retries", "allow", "debt_cleanup")
+    document = {name: value for name, value in default_ruleset("p").items() if name not in own}
+    assert check_ruleset_text(json.dumps(document)) == document
+    assert set(document) == {
+        "version", "project_id", "default_safety_profile", "default_run_scope", "safety_profiles", "category_defaults",
+        "high_risk_categories", "run_token_cap", "run_max_phases", "run_max_duration_minutes",
+    }  # fmt: skip
