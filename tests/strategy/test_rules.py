@@ -470,6 +470,6 @@ def test_a_ruleset_file_of_the_contracts_shape_loads_unchanged() -> None:
     document = {name: value for name, value in default_ruleset("p").items() if name not in own}
     assert check_ruleset_text(json.dumps(document)) == document
     assert set(document) == {
-        "version", "project_id", "default_safety_profile", "default_run_scope", "safety_profiles", "category_defaults",
-        "high_risk_categories", "run_token_cap", "run_max_phases", "run_max_duration_minutes",
+        "version", "project_id", "default_safety_profile", "default_run_scope", "safety_profiles",
+        "category_defaults", "high_risk_categories", "run_token_cap", "run_max_phases", "run_max_duration_minutes",
     }  # fmt: skip
