@@ -26,6 +26,11 @@ class Explained:
     value: Any
     rule: str
 
+    @property
+    def text(self) -> str:
+        """Return the value as people read it."""
+        return _text(self.value)
+
 
 _RUN_KEYS = (
     "safety_profile", "run_scope", "run_token_cap", "run_max_phases", "run_max_duration_minutes", "on_phase_failure",
@@ -86,6 +91,18 @@ def explain_phase(phase_id: str, document: Mapping[str, Any], ruleset: Mapping[s
         rule = f"{told.title}: {RULES}{', '.join(row['rules'])}"
         found.append(Explained(f"from {row['diff_lines']} changed lines", value, rule))
     return found
+
+
+def _text(value: Any) -> str:
+    if value is None or value == [] or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_text(item)}" for name, item in sorted(value.items()))
+    return str(value)
 
 
 class _Teller:

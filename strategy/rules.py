@@ -137,8 +137,9 @@ def _rule(row: Mapping[str, Any], category_map: Mapping[str, str]) -> Rule:
     when = row.get("when", {})
     backlog = when.get("backlog", {})
     values = {key: sorted(value) if isinstance(value, list) else value for key, value in row["set"].items()}
-    if values.get("auditor_profile") in defaults.AUDITOR_PROFILE_ALIASES:
-        values["auditor_profile"] = defaults.AUDITOR_PROFILE_ALIASES[values["auditor_profile"]]
+    if "auditor_profile" in values:
+        profile = row["set"]["auditor_profile"]
+        values["auditor_profile"] = defaults.AUDITOR_PROFILE_ALIASES.get(profile, profile)
     categories = when.get("category")
     return Rule(
         rule_id=row["id"],

@@ -137,7 +137,7 @@ def _rows(errors: Iterator[ValidationError]) -> Iterator[Row]:
     for error in errors:
         loc = list(error.absolute_path)
         if "propertyNames" in error.absolute_schema_path:
-            loc.append(error.instance)  # what is wrong is a key: its line, not that of the mapping
+            loc.append(str(error.instance))  # what is wrong is a key: its line, not that of the mapping
         kind = str(error.validator)
         instance: Any = error.instance
         if kind == "additionalProperties" and error.validator_value is False:

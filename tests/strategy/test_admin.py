@@ -259,3 +259,18 @@ def test_hostile_text_in_a_configuration_is_shown_as_text(admin: Client) -> None
     assert "<b>x</b>" not in text
     page = admin.post(path(project, "configure/"), {"text": "<i>a</i>: 1\n", "expected": 1, "why": WHY})
     assert "<i>a</i>" not in page.content.decode()
+
+
+def test_what_to_look_at_in_new_rules_is_shown_before_they_are_in_force(
+    project: Project, admin: Client
+) -> None:
+    text = "rules:\n- id: idle\n  set: {ci_profile: normal}\n"
+    body = {"text": text, "expected": 1, "preview": "yes"}
+    page = admin.post(path(in_force(project), "revise/"), body)
+    found = [(row.line, row.place) for row in page.context["advice"]]
+    assert found == [("3", "rules[0].set.ci_profile")]
+    assert "value-without-effect" in page.content.decode()
+    assert in_force(project).version == 1
+    saved = admin.post(path(in_force(project), "revise/"), {"text": text, "expected": 1, "why": WHY})
+    assert saved.status_code == 302
+    assert in_force(project).document["rules"][0]["id"] == "idle"

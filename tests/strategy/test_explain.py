@@ -151,3 +151,31 @@ def test_inserted_debt_of_a_high_risk_category_says_why_it_is_strict() -> None:
     phase_id = next(name for name in document["phase_strategies"] if name != "a")
     told = explain_phase(phase_id, document, rules)
     assert rule(told, "ci_profile") == rule(told, "high_risk") == "it cleans up debt of a high-risk category"
+
+
+def test_a_value_is_shown_in_words() -> None:
+    document, rules = compiled(ruleset={"protected_paths": ["b", "a"]})
+    told = {
+        item.name: item.text for item in [*explain_run(document, rules), *explain_phase("a", document, rules)]
+    }
+    assert (told["protected_paths"], told["severity_upgrades"]) == ("a, b", "none")
+    assert told["allowed"] == "binary: no, protected_paths: no, submodules: no, symlinks: no"
+    assert (told["auto_apply"], told["incident_token_cap"]) == ("yes", "200000")
+
+
+def test_a_strategy_from_before_origins_were_recorded_says_so_and_guesses_nothing() -> None:
+    document, rules = compiled()
+    del document["origins"]
+    for item in explain_phase("a", document, rules):
+        assert item.name in ("max_attempt_tokens", "audit_after_failures", "requires_audit", "high_risk") or (
+            "not recorded" in item.rule
+        )
+    assert {item.rule.split(":")[0] for item in explain_run(document, rules)} == {"not recorded"}
+
+
+def test_what_a_diffs_size_would_change_is_explained_by_its_rule() -> None:
+    rule_of_size = {"id": "large", "when": {"diff_lines_at_least": 50}, "set": {"ci_profile": "strict"}}
+    document, rules = compiled(ruleset={"rules": [rule_of_size]})
+    last = explain_phase("a", document, rules)[-1]
+    assert (last.name, last.value["ci_profile"]) == ("from 50 changed lines", "strict")
+    assert last.rule == "ruleset version 1: rule large"

@@ -13,7 +13,8 @@ from autopack_site.kernel.errors import Invalid
 from strategy import services
 from strategy.config import load_config
 from strategy.errors import ConfigMoved, NothingChanged, ProjectNotFound, RulesetMoved
-from strategy.models import Project, ProjectRevision
+from strategy.models import Project, ProjectRevision, Ruleset
+from strategy.published import FIRST, PRESENT
 from tests.factories import make_project
 
 pytestmark = pytest.mark.django_db
@@ -114,3 +115,30 @@ def test_a_fault_in_a_ruleset_is_told_with_its_line_and_field(project: Project) 
 def test_an_unknown_project_is_not_found() -> None:
     with pytest.raises(ProjectNotFound):
         revise("{}")
+
+
+def test_a_ruleset_that_names_no_defaults_has_the_present_ones_written_in(project: Project) -> None:
+    revise("run_token_cap: 7\n")
+    project.refresh_from_db()
+    assert project.ruleset is not None
+    assert project.ruleset.document["defaults"] == PRESENT
+
+
+def test_what_is_made_from_a_ruleset_of_old_goes_on_with_the_first_defaults(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"version": 2, "project_id": "shop"}
+    row = Ruleset.objects.create(project=project, version=2, document=old, sha256="0" * 64, created_by="old")
+    Project.objects.filter(pk=project.pk).update(ruleset=row)
+    monkeypatch.setattr(services, "PRESENT", "2099-01")  # whatever the present ones are by then
+    services.update_project_config("shop", config_text="allow: {binary: true}\n", by="ann")
+    project.refresh_from_db()
+    assert project.ruleset is not None
+    assert (project.ruleset.version, project.ruleset.document["defaults"]) == (3, FIRST)
+
+
+def test_the_order_of_rules_makes_no_new_version(project: Project) -> None:
+    rules = ["- {id: a, set: {auto_apply: false}}\n", "- {id: b, set: {ci_profile: strict}}\n"]
+    assert revise("rules:\n" + "".join(rules)) == 2
+    with pytest.raises(NothingChanged):
+        revise("rules:\n" + "".join(reversed(rules)), expected=2)

@@ -1,0 +1,218 @@
+"""Each difference between the safety profiles and between the run scopes, and what rules demand, through runs.
+
+The test is the worker: real services, real git, pull builders, gates without steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from integration import apply, merge
+from integration.models import GateRun
+from issues.models import BacklogEntry
+from runs import ports, services, supervisor
+from runs.lifecycle import PhaseState
+from runs.models import Attempt, Run
+from runs.ports import IssueReport
+from runs.services import AuditResult, BuildResult
+from tests.flows import hand
+from tests.flows.stack import Stack
+from tests.flows.world import World
+
+pytestmark = pytest.mark.real
+DOCS = {"task_category": "docs"}
+TWO_TIERS = ({"phase_id": "one", **DOCS}, {"phase_id": "two", "tier_id": "t2", **DOCS})
+
+
+@pytest.fixture(autouse=True)
+def quiet(stack: Stack) -> None:
+    """The module's stack gives the database; no worker is started."""
+
+
+def begun(world: World, *phases: Any, tiers: int = 1, **options: Any) -> Run:
+    world.project(builder=None)
+    run = world.start(world.plan(*phases, tiers=tiers), **options)
+    supervisor.step(run.pk)
+    return run
+
+
+def fail(run: Run, phase_id: str) -> None:
+    services.set_phase_state(run.pk, phase_id, state=PhaseState.FAILED, by="tests")
+    supervisor.step(run.pk)
+
+
+def land(run: Run, phase_id: str) -> None:
+    merge.merge(hand.green(run, phase_id).pk)
+    supervisor.step(run.pk)
+
+
+def report(run: Run, phase_id: str, severity: str, count: int = 1) -> None:
+    found = [IssueReport(f"{severity}-{number}", severity, "probe", "odd") for number in range(count)]
+    ports.ledger().record(hand.phase_of(run, phase_id).pk, found, reporter="tests")
+    supervisor.step(run.pk)
+
+
+def states(run: Run) -> dict[str, str]:
+    return dict(run.phases.values_list("phase_id", "state"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "later", "ended"),
+    [("normal", "QUEUED", False), ("safety_critical", "SKIPPED", True)],
+)
+def test_a_failed_phase_ends_the_run_in_safety_critical_only(
+    world: World, profile: str, later: str, ended: bool
+) -> None:
+    phases = ({"phase_id": "one", **DOCS}, {"phase_id": "later", "depends_on": (), **DOCS})
+    run = begun(world, *phases, safety_profile=profile)
+    fail(run, "one")
+    assert states(run) == {"one": "FAILED", "later": later}
+    assert Run.objects.get(pk=run.pk).is_terminal is ended
+
+
+@pytest.mark.parametrize(("profile", "cleanliness"), [("normal", "clean"), ("safety_critical", "not_clean")])
+def test_safety_critical_tolerates_one_minor_issue_a_phase_where_normal_takes_two(
+    world: World, profile: str, cleanliness: str
+) -> None:
+    run = begun(world, {"phase_id": "one", **DOCS}, safety_profile=profile)
+    report(run, "one", "minor", 2)
+    assert run.tiers.get().cleanliness == cleanliness
+
+
+@pytest.mark.parametrize(
+    ("profile", "state"),
+    [("normal", "PHASE_QUEUEING"), ("safety_critical", "DONE_FAILED_REQUIRES_HUMAN_REVIEW")],
+)
+def test_a_major_issue_ends_the_run_in_safety_critical_only(world: World, profile: str, state: str) -> None:
+    run = begun(world, {"phase_id": "one", **DOCS}, safety_profile=profile)
+    report(run, "one", "major")
+    assert Run.objects.get(pk=run.pk).state == state
+    if profile == "normal":
+        assert run.tiers.get().cleanliness == "not_clean"
+
+
+def test_what_the_ruleset_tolerates_of_major_issues_safety_critical_does_not(world: World) -> None:
+    for profile, tolerated in (("normal", 3), ("safety_critical", 0)):
+        if profile == "normal":
+            project = world.project(builder=None)
+            world.amend(project, category_defaults={"docs": {"tier_max_major_issues_tolerated": 3}})
+        run = world.start(world.plan({"phase_id": "one", **DOCS}), run_id=f"{world.key}-{profile}",
+                          safety_profile=profile)  # fmt: skip
+        assert run.tiers.get().max_major_issues == tolerated
+        supervisor.step(run.pk)
+        report(run, "one", "major")
+        assert Run.objects.get(pk=run.pk).is_terminal is (tolerated == 0)
+
+
+@pytest.mark.parametrize(("profile", "status"), [("normal", "open"), ("safety_critical", "needs_cleanup")])
+def test_an_issue_ages_sooner_in_safety_critical(world: World, profile: str, status: str) -> None:
+    world.project(builder=None)
+    first = world.start(world.plan({"phase_id": "one", **DOCS}), run_id=f"{world.key}-first")
+    supervisor.step(first.pk)
+    report(first, "one", "minor")
+    second = world.start(
+        world.plan({"phase_id": "one", **DOCS}), run_id=f"{world.key}-second", safety_profile=profile
+    )
+    supervisor.step(second.pk)
+    assert BacklogEntry.objects.get(project__project_id=world.key).status == status
+
+
+@pytest.mark.parametrize(
+    ("scope", "second", "ended"), [("multi_tier", "QUEUED", False), ("single_tier", "SKIPPED", True)]
+)
+def test_a_failed_tier_ends_a_single_tier_run_only(
+    world: World, scope: str, second: str, ended: bool
+) -> None:
+    run = begun(world, *TWO_TIERS, tiers=2, run_scope=scope)
+    fail(run, "one")
+    assert states(run) == {"one": "FAILED", "two": second}
+    assert Run.objects.get(pk=run.pk).is_terminal is ended
+
+
+@pytest.mark.parametrize(
+    ("scope", "state", "second"),
+    [("multi_tier", None, "QUEUED"), ("single_tier", "DONE_FAILED_BUDGET_EXHAUSTED", "SKIPPED")],
+)
+def test_a_tier_that_is_not_clean_ends_a_single_tier_run_only(
+    world: World, scope: str, state: str | None, second: str
+) -> None:
+    run = begun(world, *TWO_TIERS, tiers=2, run_scope=scope)
+    report(run, "one", "minor", 3)
+    land(run, "one")
+    assert states(run) == {"one": "COMPLETE", "two": second}
+    ended = Run.objects.get(pk=run.pk)
+    assert ended.is_terminal is (state is not None)
+    if state is not None:
+        assert (ended.state, ended.failure_code) == (state, "tier_max_minor_issues_tolerated")
+
+
+# --- what a rule holds a patch to ------------------------------------------------------------------------
+
+
+def sized(phase_id: str, lines: int) -> bytes:
+    body = "".join(f"+line {number}\n" for number in range(lines))
+    return (
+        f"diff --git a/{phase_id}.txt b/{phase_id}.txt\nnew file mode 100644\n--- /dev/null\n+++ b/{phase_id}.txt\n"
+        f"@@ -0,0 +1,{lines} @@\n{body}"
+    ).encode()
+
+
+def submit(run: Run, phase_id: str, lines: int) -> Attempt:
+    lease = hand.claim(run, phase_id)
+    result = BuildResult(status="success", patch=sized(phase_id, lines), report={"diff_lines": 0})
+    attempt = services.submit_build(lease.lease_id, fence=lease.fence, result=result)
+    apply.build(attempt.pk)
+    return Attempt.objects.get(pk=attempt.pk)
+
+
+def ruled(world: World, *rules: dict[str, Any]) -> Run:
+    world.project(builder=None, ruleset={"rules": list(rules)})
+    run = world.start(
+        world.plan({"phase_id": "small", **DOCS}, {"phase_id": "large", "depends_on": (), **DOCS})
+    )
+    supervisor.step(run.pk)
+    return run
+
+
+def test_a_large_diff_passes_the_strict_gate_and_lands_only_when_an_auditor_has_approved_it(
+    world: World,
+) -> None:
+    run = ruled(
+        world,
+        {"id": "large", "when": {"diff_lines_at_least": 10}, "set": {"ci_profile": "strict"}},
+        {"id": "larger", "when": {"diff_lines_at_least": 20},
+         "set": {"auto_apply": False, "auditor_profile": "size_review"}},
+    )  # fmt: skip
+    small = submit(run, "small", 9)
+    merge.merge(small.pk)
+    large = submit(run, "large", 20)
+    profiles = dict(GateRun.objects.filter(run=run).values_list("phase__phase_id", "profile"))
+    assert profiles == {"small": "normal", "large": "strict"}
+    merge.merge(large.pk)
+    assert states(run) == {"small": "COMPLETE", "large": "GATE"}
+    audit = Attempt.objects.get(run=run, kind="audit")
+    assert (audit.profile, audit.purpose, audit.target_id) == ("size_review", "approval", large.pk)
+    verdict = AuditResult("approve", "read it all")
+    services.submit_audit_unleased(run.pk, "large", agent="auditor", result=verdict)
+    merge.merge(large.pk)
+    assert states(run) == {"small": "COMPLETE", "large": "COMPLETE"}
+
+
+def test_a_patch_of_more_lines_than_a_rule_allows_is_refused(world: World) -> None:
+    run = ruled(world, {"id": "short", "set": {"max_diff_lines": 5}})
+    assert submit(run, "small", 5).state == "GREEN"
+    refused = submit(run, "large", 6)
+    assert (refused.state, refused.failure_code) == ("REFUSED", "patch-too-large")
+    assert "6 lines; the phase allows 5" in refused.failure_reason
+
+
+def test_a_rule_on_the_backlog_lowers_the_next_run(world: World) -> None:
+    rule = {"id": "in-debt", "when": {"backlog": {"open_at_least": 2}}, "set": {"run_token_cap": 70_000}}
+    run = ruled(world, rule)
+    assert run.token_cap == 5_000_000
+    report(run, "small", "minor", 2)
+    second = world.start(world.plan({"phase_id": "one", **DOCS}), run_id=f"{world.key}-second")
+    assert second.token_cap == 70_000
+    assert second.strategy.document["origins"]["run"]["run_token_cap"] == "rule in-debt"
