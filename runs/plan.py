@@ -11,11 +11,18 @@ from typing import Any
 from autopack_site.kernel.errors import Invalid, problem
 from runs.plan_checks import UnknownTier, check_plan
 from runs.plan_markdown import parse_plan_document
-from runs.plan_render import plan_to_markdown
+from runs.plan_render import plan_to_json, plan_to_markdown
 from strategy.types import PhaseSpec, Plan, TierSpec
 from strategy.validation import check
 
-__all__ = ["UnknownTier", "check_plan", "parse_plan_document", "plan_from_json", "plan_to_markdown"]
+__all__ = [
+    "UnknownTier",
+    "check_plan",
+    "parse_plan_document",
+    "plan_from_json",
+    "plan_to_json",
+    "plan_to_markdown",
+]
 
 
 def plan_from_json(tiers: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[str, Any]]) -> Plan:
