@@ -20,6 +20,7 @@ __all__ = [
     "check_plan",
     "parse_plan_document",
     "plan_from_json",
+    "plan_from_valid",
     "plan_to_json",
     "plan_to_markdown",
 ]
@@ -36,15 +37,20 @@ def plan_from_json(tiers: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[
         raise Invalid(
             [problem(row["type"], ["body", *row["loc"]], row["msg"]) for row in error.problems]
         ) from None
-    plan = Plan(
+    plan = plan_from_valid(value)
+    check_plan(plan)
+    return plan
+
+
+def plan_from_valid(value: Mapping[str, Any]) -> Plan:
+    """Return the plan of a value that obeys the plan schema, otherwise unchecked."""
+    return Plan(
         tuple(
             TierSpec(row["tier_id"], row["tier_index"], row["name"], row.get("description") or "")
             for row in value["tiers"]
         ),
         tuple(_phase(row) for row in value["phases"]),
     )
-    check_plan(plan)
-    return plan
 
 
 def _phase(row: Mapping[str, Any]) -> PhaseSpec:

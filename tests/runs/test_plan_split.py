@@ -74,7 +74,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan((A, B, C), phases)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(plans(), st.integers(1, 6))
 def test_whatever_the_plan_nothing_is_lost_and_nothing_waits_for_a_later_run(plan: Plan, limit: int) -> None:
     try:
