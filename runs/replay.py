@@ -28,7 +28,7 @@ LIMITS_OF_REPLAY = (
     "tokens and verdicts are not guessed.",
     "Tokens of attempts whose usage is unknown count as nothing here; so does what was booked on a phase by hand.",
     "The backlog of the day is not kept: debt_cleanup phases are those that were inserted then.",
-    "Gate runs, issues and minutes are known for a tier or a run as a whole: where they pass a cap, the place is not.",
+    "Gate runs, issues and minutes are known for a tier or a run as a whole: where they pass a cap is not.",
 )
 
 

@@ -15,6 +15,7 @@ from runs.plan_split import Part, part_ids, split_plan
 from strategy import dryrun
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.differences import differences
+from strategy.documents import whole_numbers
 from strategy.engine import compile_strategy
 from strategy.errors import NoRuleset
 from strategy.models import Project, Ruleset
@@ -160,5 +161,5 @@ def ruleset_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
     """Return what differs between two rulesets, by place."""
     return [
         {"place": row.place, "kind": str(row.kind), "before": row.old, "after": row.new}
-        for row in differences(old, new, ignored=[_VERSION])
+        for row in differences(whole_numbers(dict(old)), whole_numbers(dict(new)), ignored=[_VERSION])
     ]

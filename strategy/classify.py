@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from strategy.classify_table import (
@@ -21,6 +21,8 @@ from strategy.classify_table import (
     PUBLISHED_ROWS,
     TWEAK_WORDS,
     TableRow,
+    plain_words,
+    words_pattern,
 )
 from strategy.defaults import COMPLEXITIES, GENERAL
 from strategy.types import PhaseSpec
@@ -73,11 +75,6 @@ def read_table(given: Mapping[str, Any], canonical: Callable[[str], str], risk_o
     return Table(tuple(ordered), frozenset(plain_words(word) for word in given.get("ignored_words", ())))
 
 
-def plain_words(text: str) -> str:
-    """Return the lower-case words of text, parted by single spaces."""
-    return re.sub(r"[\W_]+", " ", text.lower()).strip()
-
-
 def classify_category(phase: PhaseSpec, table: Table | None = None) -> tuple[str, str]:
     """Return the category that words and paths show, and why; the riskiest of those that match."""
     for match in _matches(phase, table):
@@ -89,7 +86,7 @@ def classify_category(phase: PhaseSpec, table: Table | None = None) -> tuple[str
 def classify_complexity(phase: PhaseSpec, row_complexity: str, table: Table | None = None) -> tuple[str, str]:
     """Return the category's complexity, raised by words that speak of large work and by own rows, and why."""
     found, why = row_complexity, "the category's"
-    large = HIGH_WORDS.search(plain_words(f"{phase.name} {phase.description}"))
+    large = _pattern(HIGH_WORDS).search(plain_words(f"{phase.name} {phase.description}"))
     if large and found != "high":
         found, why = "high", f"the text says '{large.group(0)}'"
     for match in _matches(phase, table):
@@ -119,7 +116,7 @@ def _published_mode(phase: PhaseSpec, category: str, complexity: str) -> tuple[s
         return mode, f"mode {mode}: the category's"
     if complexity != COMPLEXITIES[0]:
         return None, "no mode: no rule of the table fits"
-    found = TWEAK_WORDS.search(plain_words(f"{phase.name} {phase.description}"))
+    found = _pattern(TWEAK_WORDS).search(plain_words(f"{phase.name} {phase.description}"))
     if found:
         return "tweak_light", f"mode tweak_light: low, and the text says '{found.group(0)}'"
     if 1 <= len(phase.scope) <= 2 and not any(_is_glob(path) for path in phase.scope):
@@ -135,7 +132,7 @@ def _matches(phase: PhaseSpec, table: Table | None) -> Iterator[Match]:
         said = next(
             (
                 found.group(0)
-                for found in _pattern(row).finditer(words)
+                for found in _pattern(row.words).finditer(words)
                 if row.number or found.group(0) not in chosen.ignored
             ),
             None,
@@ -150,16 +147,9 @@ def _matches(phase: PhaseSpec, table: Table | None) -> Iterator[Match]:
             yield Match(row, f"the scope holds {hits[0]}{end}")
 
 
-@cache
-def _pattern(row: TableRow) -> re.Pattern[str]:
-    """Return what finds a row's words: whole words, a last `*` being the rest of one. Nothing else is special."""
-    phrases = (plain_words(phrase.replace("*", " ")).split() for phrase in row.words)
-    parts = [
-        " ".join(re.escape(word) for word in words) + (r"\w*" if phrase.endswith("*") else "")
-        for phrase, words in zip(row.words, phrases, strict=True)
-        if words
-    ]
-    return re.compile(r"\b(?:" + "|".join(parts) + r")\b" if parts else r"(?!)")
+@lru_cache(maxsize=4096)
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    return words_pattern(words)
 
 
 def _is_glob(path: str) -> bool:

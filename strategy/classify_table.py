@@ -7,6 +7,7 @@ are held against a phase's scope, `*` stands for anything.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,15 +101,13 @@ PUBLISHED_ROWS: tuple[TableRow, ...] = (
 HARMLESS = frozenset({"tests", "docs"})
 
 
-def _words(*alternatives: str) -> re.Pattern[str]:
-    return re.compile(r"\b(?:" + "|".join(alternatives) + r")\b")
-
-
-HIGH_WORDS = _words(
-    r"rewrit\w*", r"overhaul\w*", r"redesign\w*", r"rearchitect\w*", r"re architect\w*", r"concurren\w*",
-    r"distributed", r"large scale", r"complex",
+HIGH_WORDS: tuple[str, ...] = (
+    "rewrit*", "overhaul*", "redesign*", "rearchitect*", "re architect*", "concurren*", "distributed", "large scale",
+    "complex",
 )  # fmt: skip
-TWEAK_WORDS = _words(r"typos?", r"tweak\w*", r"one lin(?:e|er)", r"wording", r"bump\w*", r"small fix\w*")
+TWEAK_WORDS: tuple[str, ...] = (
+    "typo", "typos", "tweak*", "one line", "one liner", "wording", "bump*", "small fix*"
+)  # fmt: skip
 
 MODE_BY_CATEGORY: dict[str, str] = {
     "schema_contract_change": "schema_heavy",
@@ -117,3 +116,15 @@ MODE_BY_CATEGORY: dict[str, str] = {
     "index_registry_change": "refactor_heavy",
     "feature_scaffolding": "scaffolding_heavy",
 }
+
+
+def words_pattern(phrases: Sequence[str]) -> re.Pattern[str]:
+    """Return what finds whole words in lower-case text, a last `*` being the rest of one. Nothing else is special."""
+    words = ((phrase, plain_words(phrase.replace("*", " "))) for phrase in phrases)
+    parts = [re.escape(plain) + (r"\w*" if phrase.endswith("*") else "") for phrase, plain in words if plain]
+    return re.compile(r"\b(?:" + "|".join(parts) + r")\b" if parts else r"(?!)")
+
+
+def plain_words(text: str) -> str:
+    """Return the lower-case words of text, parted by single spaces."""
+    return re.sub(r"[\W_]+", " ", text.lower()).strip()
