@@ -1,4 +1,4 @@
-"""`manage.py plan check|explain|split|convert FILE`: what is wrong with a plan, what it would become, its other form."""
+"""`manage.py plan check|explain|split|convert FILE`: a plan's faults, what it would become, its other form."""
 
 from __future__ import annotations
 
