@@ -131,7 +131,8 @@ SPLITTED: dict[str, Any] = {
     ],
 }
 CONVERTED: dict[str, Any] = {
-    "plan": "# Plan\n\n## Pricing\n\n- id: pricing\n\n### Fix a typo in the README\n\n- id: typo\n\n### Add the login page\n\n- id: login\n",
+    "plan": "# Plan\n\n## Pricing\n\n- id: pricing\n\n### Fix a typo in the README\n\n- id: typo\n\n"
+    "### Add the login page\n\n- id: login\n",
     "tiers": [{"tier_id": "pricing", "tier_index": 0, "name": "Pricing"}],
     "phases": [
         {"phase_id": "typo", "phase_index": 0, "tier_id": "pricing", "name": "Fix a typo in the README"},
@@ -339,8 +340,7 @@ REPLAYED: dict[str, Any] = {
         }
     ],
     "not_known": [
-        "What an agent would have done under other limits is not known: each run is followed as it was recorded, up to where a cap would have stopped it.",
-        "Nothing is added: attempts and audits that another ruleset would have allowed or asked for are named, their tokens and verdicts are not guessed.",
+        "The backlog of the day is not kept: debt_cleanup phases are those that were inserted then.",
     ],
 }
 CLASSIFICATION: dict[str, Any] = {

@@ -128,7 +128,7 @@ class ValueOut(serializers.Serializer[Any]):
     """One value with the rule behind it."""
 
     name = serializers.CharField()
-    value = AnyValue(allow_null=True)
+    value = AnyValue()
     rule = serializers.CharField()
 
 
@@ -222,9 +222,9 @@ class RulesetDifferenceOut(serializers.Serializer[Any]):
     """One place where two rulesets differ."""
 
     place = serializers.CharField()
-    kind = serializers.ChoiceField(["added", "removed", "changed"])
-    before = AnyValue(allow_null=True)
-    after = AnyValue(allow_null=True)
+    kind = serializers.CharField()  # added, removed or changed
+    before = AnyValue()
+    after = AnyValue()
 
 
 class ChangeOut(serializers.Serializer[Any]):
@@ -234,9 +234,9 @@ class ChangeOut(serializers.Serializer[Any]):
     run_id = serializers.CharField()
     subject = serializers.CharField()
     name = serializers.CharField()
-    before = AnyValue(allow_null=True)
+    before = AnyValue()
     before_rule = serializers.CharField(allow_blank=True)
-    after = AnyValue(allow_null=True)
+    after = AnyValue()
     after_rule = serializers.CharField(allow_blank=True)
 
 
