@@ -1,7 +1,7 @@
 """A ruleset replayed on the last 1,000 ended runs of 9 phases, against reading the same rows by raw SQL.
 
-Ours reads, compiles each run's plan under two rulesets (the one tried and the one in force), follows every attempt and
-adds up. The floor only reads. `seconds` is how long the whole answer takes.
+Ours reads, decides each run's plan under two rulesets (the one tried and the one in force), follows every attempt
+and adds up. The floor only reads. `seconds` is how long the whole answer takes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ RULESET = {
 AIM = "1,000 runs < 10 s"
 
 _FLOOR = (
-    "SELECT run_id, state, safety_profile, run_scope, token_cap, max_phases, max_duration_minutes, minor_issues_count, "
-    "started_at, completed_at, strategy_id FROM runs_run WHERE completed_at IS NOT NULL "
+    "SELECT run_id, state, safety_profile, run_scope, token_cap, max_phases, max_duration_minutes, "
+    "minor_issues_count, started_at, completed_at, strategy_id FROM runs_run WHERE completed_at IS NOT NULL "
     "ORDER BY created_at DESC, run_id LIMIT %s",
     "SELECT id, run_id, tier_id, tier_index, name, description, ci_runs_used, minor_issues_count, major_issues_count "
     "FROM runs_tier WHERE run_id IN (SELECT run_id FROM runs_run WHERE completed_at IS NOT NULL "
@@ -39,10 +39,10 @@ _FLOOR = (
 )
 _ATTEMPTS = """
 INSERT INTO runs_attempt (id, run_id, phase_id, kind, number, state, agent, fence, brief_notes, patch, patch_hash,
-    base_commit, candidate_sha, rebuilds, infra_failures, fingerprint, failure_code, failure_reason, is_policy_refusal,
-    purpose, profile, verdict, notes, report, tokens_reserved, tokens_used, usage, usage_source, created_at)
-SELECT md5(p.id || '-' || n), p.run_id, p.id, 'build', n, CASE n WHEN 1 THEN 'RED' ELSE 'MERGED' END, 'bench', 0, '',
-    '', '', '', '', 0, 0, '', '', '', false, '', '', '', '', '{}', 0, 10000 + (p.id * 37 + n) %% 30000, '{}',
+    base_commit, candidate_sha, rebuilds, infra_failures, fingerprint, failure_code, failure_reason,
+    is_policy_refusal, purpose, profile, verdict, notes, report, tokens_reserved, tokens_used, usage, usage_source, created_at)
+SELECT md5(p.id || '-' || n), p.run_id, p.id, 'build', n, CASE n WHEN 1 THEN 'RED' ELSE 'MERGED' END, 'bench', 0,
+    '', '', '', '', '', 0, 0, '', '', '', false, '', '', '', '', '{}', 0, 10000 + (p.id * 37 + n) %% 30000, '{}',
     'reported', now() + n * interval '1 second'
 FROM runs_phase p CROSS JOIN generate_series(1, 2) n WHERE p.run_id = ANY(%s)
 """

@@ -17,6 +17,7 @@ from runs.replay_read import PastRun, read_past
 from runs.replay_walk import Outcome, replay_run
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.models import Project
+from strategy.rules import read_rules
 
 MAX_RUNS = 1000
 DEFAULT_RUNS = 40
@@ -41,11 +42,13 @@ def replay(project: Project, given: str | Mapping[str, Any], *, runs: int = DEFA
         raise Invalid([problem("value_error", ["body", "runs"], f"A number from 1 to {MAX_RUNS}")])
     ruleset = trials.candidate(project, given)
     present = project.ruleset.document if project.ruleset else None
+    tried = read_rules(ruleset)
+    held = None if present is None else read_rules(present)
     rows: list[dict[str, Any]] = []
     totals, totals_in_force = _Totals(), _Totals()
     for past in _past(project, runs):
-        outcome = replay_run(past, ruleset)
-        before = replay_run(past, present) if present is not None else None
+        outcome = replay_run(past, tried)
+        before = None if held is None else replay_run(past, held)
         totals.add(past, outcome)
         if before is not None:
             totals_in_force.add(past, before)
@@ -56,7 +59,7 @@ def replay(project: Project, given: str | Mapping[str, Any], *, runs: int = DEFA
         "ruleset_version": ruleset["version"],
         "ruleset_sha256": sha256_hex(canonical_bytes(ruleset)),
         "in_force_version": present["version"] if present else None,
-        "ruleset_differences": trials.ruleset_differences(present or {}, ruleset),
+        "ruleset_differences": trials.ruleset_differences(present, ruleset),
         "summary": summary(found),
         "totals": found,
         "totals_in_force": totals_in_force.to_json() if present is not None else None,

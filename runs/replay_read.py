@@ -53,7 +53,6 @@ class PastRun:
     """One ended run: the plan as it was asked for, as far as that is recorded, and what happened."""
 
     run_id: str
-    project_id: str
     state: str
     plan: Plan
     options: RunOptions
@@ -74,7 +73,7 @@ def read_past(run_ids: Sequence[str]) -> Iterator[PastRun]:
     runs = {
         row["run_id"]: row
         for row in Run.objects.filter(pk__in=run_ids).values(
-            "run_id", "project__project_id", "state", "safety_profile", "run_scope", "token_cap", "max_phases",
+            "run_id", "state", "safety_profile", "run_scope", "token_cap", "max_phases",
             "max_duration_minutes", "minor_issues_count", "started_at", "completed_at", "strategy__ruleset",
             "strategy__document__origins__run",
         )
@@ -116,7 +115,6 @@ def _past(
     phase_ids = {phase["id"]: phase["phase_id"] for phase in phases}
     return PastRun(
         run_id=row["run_id"],
-        project_id=row["project__project_id"],
         state=row["state"],
         plan=Plan(
             tuple(

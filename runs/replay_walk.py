@@ -10,9 +10,10 @@ from typing import Any
 from autopack_site.kernel.errors import AutopackError
 from runs.replay_read import PastAttempt, PastRun
 from strategy import debt
-from strategy.engine import compile_strategy
+from strategy.engine import decide
 from strategy.errors import TooManyPhases
-from strategy.types import CompiledStrategy, Plan
+from strategy.rules import Rules
+from strategy.types import Plan
 
 _GATES = ("normal", "strict")
 _BUILD, _AUDIT = "build", "audit"
@@ -46,16 +47,16 @@ class Outcome:
         return asdict(self)
 
 
-def replay_run(past: PastRun, ruleset: Mapping[str, Any]) -> Outcome:
-    """Return what the ruleset would have changed; a refused start keeps no token."""
+def replay_run(past: PastRun, rules: Rules) -> Outcome:
+    """Return what the rules would have changed; a refused start keeps no token."""
     try:
-        compiled = _compiled(past, ruleset)
+        document, plan = _decided(past, rules)
     except AutopackError as error:
         return Outcome(refused={"code": error.code, "detail": error.detail})
-    walk = _Walk(past, compiled)
+    walk = _Walk(past, document, plan)
     walk.follow()
-    stops = [*walk.stops, *(() if walk.is_stopped else _caps_of_the_whole(past, compiled.document))]
-    rows = compiled.document["phase_strategies"]
+    stops = [*walk.stops, *(() if walk.is_stopped else _caps_of_the_whole(past, document))]
+    rows = document["phase_strategies"]
     found = Outcome(stops, walk.tokens, over_attempt_tokens=walk.over)
     for phase_id in walk.reached:
         row, was = rows[phase_id], past.phases[phase_id]
@@ -71,34 +72,28 @@ def replay_run(past: PastRun, ruleset: Mapping[str, Any]) -> Outcome:
     return found
 
 
-def _compiled(past: PastRun, ruleset: Mapping[str, Any]) -> CompiledStrategy:
-    """Compile the plan; where it is too large, without the cleanup phases that were inserted into it."""
+def _decided(past: PastRun, rules: Rules) -> tuple[dict[str, Any], Plan]:
+    """Decide about the plan; where it is too large, without the cleanup phases that were inserted into it."""
     try:
-        return _compile(past, ruleset, past.plan)
+        return decide(rules, (), past.plan, options=past.options)
     except TooManyPhases:
         kept = tuple(phase for phase in past.plan.phases if phase.tier_id != debt.TIER_ID)
         if len(kept) == len(past.plan.phases):
             raise
         tiers = tuple(tier for tier in past.plan.tiers if tier.tier_id != debt.TIER_ID)
-        return _compile(past, ruleset, Plan(tiers, kept))
-
-
-def _compile(past: PastRun, ruleset: Mapping[str, Any], plan: Plan) -> CompiledStrategy:
-    return compile_strategy(
-        ruleset, (), plan, run_id=past.run_id, project_id=past.project_id, options=past.options
-    )
+        return decide(rules, (), Plan(tiers, kept), options=past.options)
 
 
 class _Walk:
     """Follows the attempts in the order in which they began."""
 
-    def __init__(self, past: PastRun, compiled: CompiledStrategy) -> None:
+    def __init__(self, past: PastRun, document: dict[str, Any], plan: Plan) -> None:
         self.past = past
-        self.document = compiled.document
-        self.rows: dict[str, dict[str, Any]] = compiled.document["phase_strategies"]
-        self.tier_of = {phase.phase_id: phase.tier_id for phase in compiled.plan.phases}
+        self.document = document
+        self.rows: dict[str, dict[str, Any]] = document["phase_strategies"]
+        self.tier_of = {phase.phase_id: phase.tier_id for phase in plan.phases}
         self.waiters: dict[str, list[str]] = {}
-        for phase in compiled.plan.phases:
+        for phase in plan.phases:
             for name in phase.depends_on or ():
                 self.waiters.setdefault(name, []).append(phase.phase_id)
         self.stops: list[Stop] = []

@@ -16,11 +16,13 @@ from strategy import dryrun
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.differences import differences
 from strategy.documents import whole_numbers
-from strategy.engine import compile_strategy
+from strategy.engine import compile_strategy, phase_limit
 from strategy.errors import NoRuleset
 from strategy.models import Project, Ruleset
-from strategy.rules import read_rules
+from strategy.published import PRESENT
+from strategy.rules import normal_form
 from strategy.scopes import resolve_scopes
+from strategy.services import phase_limit_for, written_out
 from strategy.types import BacklogItem, CompiledStrategy, Plan, RunOptions
 from strategy.validation import check_ruleset, check_ruleset_text
 
@@ -52,7 +54,12 @@ def candidate(project: Project, given: str | Mapping[str, Any]) -> dict[str, Any
         text = f"The ruleset is of project {checked['project_id']}, not of {project.project_id}"
         raise Invalid([problem("other_project", ["project_id"], text)])
     newest = Ruleset.objects.filter(project=project).aggregate(newest=Max(_VERSION))["newest"] or 0
-    return {**checked, _VERSION: newest + 1, "project_id": project.project_id}
+    return {
+        "defaults": PRESENT,
+        **normal_form(checked),
+        _VERSION: newest + 1,
+        "project_id": project.project_id,
+    }
 
 
 def in_force(project: Project) -> dict[str, Any]:
@@ -78,18 +85,18 @@ def try_out(
     Raises Invalid, UnknownTier and TooManyPhases, as the start of a run does.
     """
     check_plan(plan)
-    limit = options.max_phases if options.max_phases is not None else read_rules(ruleset).run_max_phases
-    parts = split_plan(plan, limit) if splits else [Part(plan, {})]
+    asked = resolve_scopes(plan, project.settings)
+    parts = split_plan(asked, phase_limit(ruleset, backlog, asked, options)) if splits else [Part(asked, {})]
     found = []
     for number, (name, part) in enumerate(zip(part_ids(run_id, len(parts)), parts, strict=True)):
         compiled = compile_strategy(
             ruleset,
-            # the first run of a split plan cleans up
-            backlog if number == 0 else (),
-            resolve_scopes(part.plan, project.settings),
+            backlog,
+            part.plan,
             run_id=name,
             project_id=project.project_id,
             options=options,
+            cleans_up=number == 0,  # the first run of a split plan cleans up
         )
         found.append((part, compiled))
     return Trial(ruleset, tuple(found))
@@ -132,7 +139,7 @@ def dry_run(
         "ruleset_sha256": sha256_hex(canonical_bytes(ruleset)),
         "in_force_version": present[_VERSION] if present else None,
         "in_force_refused": refused,
-        "ruleset_differences": ruleset_differences(present or {}, ruleset),
+        "ruleset_differences": ruleset_differences(present, ruleset),
         "differences": [change.to_json() for change in dryrun.changes(before, trial.values)],
         "runs": trial.shown(),
     }
@@ -157,9 +164,15 @@ def explain(
     }
 
 
-def ruleset_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+def split_limit(project: Project, plan: Plan) -> int:
+    """Return how many phases one run of the plan may have now. Raises NoRuleset and Invalid."""
+    return phase_limit_for(project, backlog_at_start(project), plan, options=RunOptions())
+
+
+def ruleset_differences(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what differs between two rulesets, by place."""
+    before = {} if old is None else whole_numbers(written_out(old))
     return [
         {"place": row.place, "kind": str(row.kind), "before": row.old, "after": row.new}
-        for row in differences(whole_numbers(dict(old)), whole_numbers(dict(new)), ignored=[_VERSION])
+        for row in differences(before, whole_numbers(dict(new)), ignored=[_VERSION])
     ]

@@ -34,7 +34,6 @@ from runs.plan_split import parts_shown, split_plan
 from runs.plan_texts import both_forms, is_json, problems_of, read_plan_rows, read_plan_text
 from runs.replay import replay
 from strategy.models import Project
-from strategy.rules import read_rules
 from strategy.services import project_for
 from strategy.types import Plan, RunOptions
 
@@ -103,7 +102,7 @@ class PlanSplitView(_PlanView):
         plan = _plan(body)
         limit = body.get("max_phases")
         if limit is None:
-            limit = read_rules(trials.in_force(self.project(body))).run_max_phases
+            limit = trials.split_limit(self.project(body), plan)
         rows = parts_shown(split_plan(plan, limit), body["run_id"])
         return Response(SplitOut({"max_phases": limit, "runs": rows}).data)
 

@@ -11,9 +11,12 @@ from django.test.utils import CaptureQueriesContext
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid
+from runs import services
 from runs.models import Attempt, Run
+from runs.plan import parse_plan_document
 from runs.replay import MAX_RUNS, lines, replay
 from strategy.models import Project
+from strategy.types import RunOptions
 from tests.factories import make_project, make_run
 
 pytestmark = pytest.mark.django_db
@@ -124,7 +127,9 @@ def test_a_run_that_asked_for_its_own_caps_keeps_them(project: Project) -> None:
 
 
 def test_too_many_phases_are_a_refusal_at_the_start(project: Project) -> None:
-    run = ended(project, "r1", max_phases=25)
+    plan = parse_plan_document("# Plan\n## One\n- Write\n  id: P1\n- Read\n  id: P2\n")
+    run = services.start_run("r1", project_id="shop", plan=plan, options=RunOptions(), by="tests")
+    Run.objects.filter(pk="r1").update(state="DONE_SUCCESS", started_at=START, completed_at=START)
     attempt(run, "P1", "build", "MERGED", 9)
     answer = replay(project, {"run_max_phases": 1})
     assert row(answer, "r1")["refused"]["code"] == "too-many-phases"

@@ -15,7 +15,6 @@ from runs import trials
 from runs.management.commands.run import read_plan, told
 from runs.plan_split import parts_shown, split_plan
 from runs.plan_texts import both_forms, is_json, problems_of, read_plan_text
-from strategy.rules import read_rules
 from strategy.services import project_for
 from strategy.types import RunOptions
 
@@ -92,10 +91,10 @@ class Command(BaseCommand):
                 self.stdout.write(f"Advice for {row['phase_id'] or 'the run'}: {visible(row['message'])}")
 
     def _split(self, _path: Path, text: str, options: dict[str, Any]) -> None:
-        limit = options["max_phases"]
+        plan, limit = read_plan_text(text), options["max_phases"]
         if limit is None:
-            limit = read_rules(trials.in_force(project_for(options["project"]))).run_max_phases
-        rows = parts_shown(split_plan(read_plan_text(text), limit), "RUN")
+            limit = trials.split_limit(project_for(options["project"]), plan)
+        rows = parts_shown(split_plan(plan, limit), "RUN")
         if options["as_json"]:
             self.stdout.write(json.dumps({"max_phases": limit, "runs": rows}, indent=2))
             return

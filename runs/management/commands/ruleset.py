@@ -1,9 +1,11 @@
-"""`manage.py ruleset dry-run|replay|classification`: a ruleset tried before it is put in force."""
+"""`manage.py ruleset lint|dry-run|replay|classification`: a ruleset tried before it is put in force."""
 
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from runs.classification import classification_of
 from runs.management.commands.run import read_plan, told
 from runs.plan_texts import is_json, read_plan_text
 from runs.replay import DEFAULT_RUNS, MAX_RUNS, lines, replay
+from strategy.lint import lint_text
 from strategy.services import project_for
 
 
@@ -26,7 +29,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the sub-commands."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="dry-run|replay|classification")
+        actions = parser.add_subparsers(
+            dest="action", required=True, metavar="lint|dry-run|replay|classification"
+        )
+        lint = actions.add_parser("lint", help="Check a ruleset; status 1 where there are findings")
+        lint.add_argument("file", metavar="FILE", help="a ruleset, JSON or YAML")
+        lint.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
         dry_run = actions.add_parser("dry-run", help="Show what a plan would get, and what that changes")
         dry_run.add_argument("file", metavar="FILE", help="a ruleset, JSON or YAML")
         dry_run.add_argument("--plan", required=True, metavar="PLAN", help="a .md or .json file")
@@ -49,6 +57,18 @@ class Command(BaseCommand):
             raise CommandError("\n".join(told(path, row) for row in error.problems)) from None
         except AutopackError as error:
             raise CommandError(error.detail) from None
+
+    def _lint(self, options: dict[str, Any]) -> None:
+        place = options["file"]
+        findings = lint_text(read_plan(Path(place)))
+        if options["as_json"]:
+            self.stdout.write(json.dumps([asdict(row) for row in findings], indent=2))
+        else:
+            for row in findings:
+                self.stdout.write(f"{place}: line {row.line}: {row.field}: {row.message} ({row.code})")
+            self.stdout.write(f"{len(findings)} finding{'' if len(findings) == 1 else 's'}")
+        if findings:
+            sys.exit(1)
 
     def _dry_run(self, options: dict[str, Any]) -> None:
         project = project_for(options["project"])
