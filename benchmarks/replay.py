@@ -40,7 +40,8 @@ _FLOOR = (
 _ATTEMPTS = """
 INSERT INTO runs_attempt (id, run_id, phase_id, kind, number, state, agent, fence, brief_notes, patch, patch_hash,
     base_commit, candidate_sha, rebuilds, infra_failures, fingerprint, failure_code, failure_reason,
-    is_policy_refusal, purpose, profile, verdict, notes, report, tokens_reserved, tokens_used, usage, usage_source, created_at)
+    is_policy_refusal, purpose, profile, verdict, notes, report, tokens_reserved, tokens_used, usage, usage_source,
+    created_at)
 SELECT md5(p.id || '-' || n), p.run_id, p.id, 'build', n, CASE n WHEN 1 THEN 'RED' ELSE 'MERGED' END, 'bench', 0,
     '', '', '', '', '', 0, 0, '', '', '', false, '', '', '', '', '{}', 0, 10000 + (p.id * 37 + n) %% 30000, '{}',
     'reported', now() + n * interval '1 second'
