@@ -28,7 +28,8 @@ LIMITS_OF_REPLAY = (
     "Nothing is added: attempts and audits that another ruleset would have allowed or asked for are named, their "
     "tokens and verdicts are not guessed.",
     "Tokens of attempts whose usage is unknown count as nothing here; so does what was booked on a phase by hand.",
-    "The backlog of the day is not kept: debt_cleanup phases are those that were inserted then.",
+    "The backlog of the day is not kept: debt_cleanup phases are those that were inserted then, and rules that ask "
+    "for the backlog don't hold.",
     "Gate runs, issues and minutes are known for a tier or a run as a whole: where they pass a cap is not.",
 )
 

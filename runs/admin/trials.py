@@ -25,8 +25,8 @@ from strategy.models import Ruleset
 
 SHOWN_CHANGES = 500
 _NOTE = (
-    "Nothing is stored and nothing is put in force. The ruleset is compared with the one in force: on the plan that you "
-    "paste, and on what is recorded of the project's last ended runs."
+    "Nothing is stored and nothing is put in force. The ruleset is compared with the one in force: on the plan that "
+    "you paste, and on what is recorded of the project's last ended runs."
 )
 
 

@@ -73,15 +73,8 @@ def test_faults_are_told_by_line_and_field(project: Project) -> None:
     assert "line 4: Complexity must be one of low, medium, high" in str(page.context["form"].errors["plan"])
     page = viewer_again(project, {"text": "{}", "plan": "", "runs": 5000})
     assert page.context["form"].has_error("runs")
-    assert (
-        "<script>"
-        not in viewer_again(
-            project, {"text": "{}", "plan": "# P\n## T\n- <script>alert(1)</script>\n", "runs": 0}
-        )
-        .content.decode()
-        .split('id="changes"')[0]
-        .split("dry-run")[-1]
-    )
+    hostile = {"text": "{}", "plan": "# P\n## T\n- <script>alert(1)</script>\n", "runs": 0}
+    assert "<script>alert" not in viewer_again(project, hostile).content.decode()
 
 
 def viewer_again(project: Project, body: dict[str, Any]) -> Any:
