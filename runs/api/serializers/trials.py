@@ -118,7 +118,7 @@ class FaultOut(serializers.Serializer[Any]):
 class CheckOut(serializers.Serializer[Any]):
     """Every fault of a plan."""
 
-    is_valid = serializers.BooleanField()
+    is_valid = serializers.BooleanField()  # type: ignore[assignment]  # the answer's name
     tier_count = serializers.IntegerField(allow_null=True)
     phase_count = serializers.IntegerField(allow_null=True)
     problems = FaultOut(many=True)
