@@ -30,6 +30,7 @@ LIMITS_OF_REPLAY = (
     "Tokens of attempts whose usage is unknown count as nothing here; so does what was booked on a phase by hand.",
     "The backlog of the day is not kept: debt_cleanup phases are those that were inserted then, and rules that ask "
     "for the backlog don't hold.",
+    "What a rule says of a patch's size is not held against past patches.",
     "Gate runs, issues and minutes are known for a tier or a run as a whole: where they pass a cap is not.",
 )
 

@@ -123,7 +123,7 @@ def _past(
             ),
             tuple(_asked(phase, tier_ids[phase["tier_id"]]) for phase in phases),
         ),
-        options=_options(row, rules),
+        options=asked_options(row, rules),
         minor_issues=row["minor_issues_count"],
         minutes=_minutes(row["started_at"], row["completed_at"]),
         tiers={
@@ -167,7 +167,7 @@ def _asked(phase: Mapping[str, Any], tier_id: str) -> PhaseSpec:
     )
 
 
-def _options(row: Mapping[str, Any], rules: Rules) -> RunOptions:
+def asked_options(row: Mapping[str, Any], rules: Rules) -> RunOptions:
     """Return what was asked for at the start: what is recorded as such, else what the rules would not have given."""
     origins = row["strategy__document__origins__run"]
     profile = row["safety_profile"]

@@ -77,9 +77,8 @@ def read_table(given: Mapping[str, Any], canonical: Callable[[str], str], risk_o
 
 def classify_category(phase: PhaseSpec, table: Table | None = None) -> tuple[str, str]:
     """Return the category that words and paths show, and why; the riskiest of those that match."""
-    for match in _matches(phase, table):
-        if match.row.category is not None:
-            return match.row.category, f"category {match.row.category}: {match.shown_by}"
+    for match in _matches(phase, table, "category"):
+        return str(match.row.category), f"category {match.row.category}: {match.shown_by}"
     return GENERAL, f"category {GENERAL}: no word or path of the table matches"
 
 
@@ -89,9 +88,9 @@ def classify_complexity(phase: PhaseSpec, row_complexity: str, table: Table | No
     large = _pattern(HIGH_WORDS).search(plain_words(f"{phase.name} {phase.description}"))
     if large and found != "high":
         found, why = "high", f"the text says '{large.group(0)}'"
-    for match in _matches(phase, table):
-        wanted = match.row.complexity
-        if wanted is not None and COMPLEXITIES.index(wanted) > COMPLEXITIES.index(found):
+    for match in _matches(phase, table, "complexity"):
+        wanted = match.row.complexity or found
+        if COMPLEXITIES.index(wanted) > COMPLEXITIES.index(found):
             found, why = wanted, match.shown_by
     return found, f"complexity {found}: {why}"
 
@@ -101,7 +100,7 @@ def classify_mode(
 ) -> tuple[str | None, str]:
     """Return the builder mode, or None where no mode's rules fit, and why. Of several the riskiest."""
     found, why = _published_mode(phase, category, complexity)
-    wanted = [match for match in _matches(phase, table) if match.row.builder_mode is not None]
+    wanted = list(_matches(phase, table, "builder_mode"))
     if wanted:
         first = min(wanted, key=lambda match: MODES.index(match.row.builder_mode))
         is_first_word = found is None and complexity == COMPLEXITIES[0]
@@ -124,11 +123,12 @@ def _published_mode(phase: PhaseSpec, category: str, complexity: str) -> tuple[s
     return None, "no mode: no rule of the table fits"
 
 
-def _matches(phase: PhaseSpec, table: Table | None) -> Iterator[Match]:
-    """Yield the rows that a phase's text or scope matches, the riskiest first."""
+def _matches(phase: PhaseSpec, table: Table | None, what: str) -> Iterator[Match]:
+    """Yield the rows that say `what` and match a phase's text or scope, the riskiest first."""
     chosen = table or Table(PUBLISHED_ROWS)
-    words = plain_words(f"{phase.name} {phase.description}")
-    for row in chosen.rows:
+    rows = [row for row in chosen.rows if getattr(row, what) is not None]
+    words = plain_words(f"{phase.name} {phase.description}") if rows else ""
+    for row in rows:
         said = next(
             (
                 found.group(0)

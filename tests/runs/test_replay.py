@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid
@@ -15,8 +17,11 @@ from runs import services
 from runs.models import Attempt, Run
 from runs.plan import parse_plan_document
 from runs.replay import MAX_RUNS, lines, replay
+from runs.replay_read import PastAttempt, PastPhase, PastRun, PastTier, asked_options
+from runs.replay_walk import replay_run
 from strategy.models import Project
-from strategy.types import RunOptions
+from strategy.rules import read_rules
+from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
 from tests.factories import make_project, make_run
 
 pytestmark = pytest.mark.django_db
@@ -121,9 +126,68 @@ def test_gate_runs_and_issues_of_a_tier_are_held_against_its_caps(project: Proje
 
 
 def test_a_run_that_asked_for_its_own_caps_keeps_them(project: Project) -> None:
-    run = ended(project, "r1", token_cap=200_000)
-    attempt(run, "P1", "build", "MERGED", 90_000)
-    assert stops(replay(project, {"run_token_cap": 10_000}), "r1") == []
+    plan = parse_plan_document("# Plan\n## One\n- Write\n  id: P1\n")
+    for name, options in (("own", RunOptions(token_cap=200_000)), ("ruled", RunOptions())):
+        run = services.start_run(name, project_id="shop", plan=plan, options=options, by="tests")
+        Run.objects.filter(pk=name).update(state="DONE_SUCCESS", started_at=START, completed_at=START)
+        for _ in range(2):
+            attempt(run, "P1", "build", "LOST", 10_000)
+    answer = replay(project, {"run_token_cap": 10_000})
+    assert stops(answer, "own") == []
+    assert stops(answer, "ruled") == [("incident_token_cap", "phase P1")]
+
+
+def test_of_runs_from_before_origins_what_the_rules_would_not_have_given_was_asked_for() -> None:
+    rules = read_rules({"run_token_cap": 100})
+    row = {
+        "safety_profile": "normal", "run_scope": "single_tier", "token_cap": 100, "max_phases": 25,
+        "max_duration_minutes": 7, "strategy__document__origins__run": None,
+    }  # fmt: skip
+    assert asked_options(row, rules) == RunOptions(run_scope="single_tier", max_duration_minutes=7)
+    recorded = {**row, "strategy__document__origins__run": {"run_token_cap": "asked"}}
+    assert asked_options(recorded, rules) == RunOptions(token_cap=100)
+
+
+ATTEMPTS = st.lists(
+    st.builds(
+        PastAttempt, st.sampled_from(["P1", "P2", "P3"]), st.sampled_from(["build", "audit", "audit_patch"]),
+        st.booleans(),
+        st.sampled_from(["", "approval", "failure"]), st.none() | st.integers(0, 400_000),
+    ),
+    max_size=12,
+)  # fmt: skip
+CAPS = st.fixed_dictionaries(
+    {}, optional={"run_token_cap": st.integers(0, 2_000_000), "run_max_phases": st.integers(1, 5)}
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ATTEMPTS, CAPS, st.integers(0, 9), st.none() | st.floats(0, 500))
+def test_whatever_was_recorded_no_token_is_made_up(
+    attempts: Any, caps: Any, minor: int, minutes: float | None
+) -> None:
+    plan = Plan(
+        (TierSpec("t", 0, "T"),),
+        tuple(PhaseSpec(f"P{n}", "t", n, "P", depends_on=("P1",) if n == 2 else None) for n in (1, 2, 3)),
+    )
+    held = {f"P{n}": PastPhase("normal", False) for n in (1, 2, 3)}
+    past = PastRun(
+        "r",
+        "DONE_SUCCESS",
+        plan,
+        RunOptions(),
+        minor,
+        minutes,
+        {"t": PastTier(1, minor, 0)},
+        held,
+        tuple(attempts),
+    )
+    found = replay_run(past, read_rules(caps))
+    assert 0 <= found.tokens_kept <= past.tokens
+    assert found == replay_run(past, read_rules(caps))
+    if not found.stops and found.refused is None:
+        assert found.tokens_kept == past.tokens
+    assert set(found.audits_added + found.audits_spared) <= {one.phase_id for one in attempts}
 
 
 def test_too_many_phases_are_a_refusal_at_the_start(project: Project) -> None:

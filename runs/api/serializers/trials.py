@@ -12,6 +12,7 @@ from runs.api.serializers.runs import MAX_CAP, MAX_MINUTES, PhaseIn, TierIn
 from runs.replay import DEFAULT_RUNS, MAX_RUNS
 from strategy.documents import MAX_CHARS
 
+MAX_PLAN_CHARS = 1_000_000
 _ANY = {"description": "Any JSON value"}
 
 
@@ -61,7 +62,7 @@ class OptionsIn(serializers.Serializer[Any]):
 class PlanIn(serializers.Serializer[Any]):
     """A plan: `plan` is a text (Markdown, or JSON of the other form), else `tiers` and `phases`."""
 
-    plan = Text(required=False, allow_null=True, allow_blank=False, max_length=1_000_000)
+    plan = Text(required=False, allow_null=True, allow_blank=False, max_length=MAX_PLAN_CHARS)
     tiers = _Tiers(required=False)
     phases = _Phases(required=False)
 
@@ -74,7 +75,16 @@ class PlanIn(serializers.Serializer[Any]):
         elif "tiers" not in attrs or "phases" not in attrs:
             missing = [name for name in ("tiers", "phases") if name not in attrs]
             raise serializers.ValidationError(dict.fromkeys(missing, "This field is required."))
+        elif _chars(attrs["tiers"]) + _chars(attrs["phases"]) > MAX_PLAN_CHARS:
+            text = f"A plan that is tried has at most {MAX_PLAN_CHARS} characters of names and descriptions"
+            raise serializers.ValidationError({"phases": text})
         return attrs
+
+
+def _chars(rows: list[Any]) -> int:
+    """Return how much text there is to be read for what the phases are."""
+    texts = (row.get(name) for row in rows if isinstance(row, dict) for name in ("name", "description"))
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 class ProjectPlanIn(PlanIn):

@@ -74,6 +74,11 @@ def test_split_and_convert_show_the_other_forms(reader: Api, project: Project):
     assert reader.post("/plans/convert", {"plan": forms["plan"]}).json() == forms
 
 
+def test_a_plan_that_is_tried_has_bounded_text(reader: Api, project: Project):
+    phases = [{**ROWS["phases"][0], "description": "x" * 1_000_001}]
+    problem_of(reader.post("/plans/explain", {"tiers": ROWS["tiers"], "phases": phases}), 422, "invalid")
+
+
 @pytest.mark.parametrize("route", ["/plans/check", "/plans/explain", "/plans/split", "/plans/convert"])
 @pytest.mark.parametrize(
     "body", [{}, {"plan": ""}, {"plan": "x" * 1_000_001}, {"plan": TEXT, **ROWS}, {"tiers": []}, {"plan": 3}]
