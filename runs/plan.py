@@ -11,11 +11,19 @@ from typing import Any
 from autopack_site.kernel.errors import Invalid, problem
 from runs.plan_checks import UnknownTier, check_plan
 from runs.plan_markdown import parse_plan_document
-from runs.plan_render import plan_to_markdown
+from runs.plan_render import plan_to_json, plan_to_markdown
 from strategy.types import PhaseSpec, Plan, TierSpec
 from strategy.validation import check
 
-__all__ = ["UnknownTier", "check_plan", "parse_plan_document", "plan_from_json", "plan_to_markdown"]
+__all__ = [
+    "UnknownTier",
+    "check_plan",
+    "parse_plan_document",
+    "plan_from_json",
+    "plan_from_valid",
+    "plan_to_json",
+    "plan_to_markdown",
+]
 
 
 def plan_from_json(tiers: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[str, Any]]) -> Plan:
@@ -29,15 +37,20 @@ def plan_from_json(tiers: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[
         raise Invalid(
             [problem(row["type"], ["body", *row["loc"]], row["msg"]) for row in error.problems]
         ) from None
-    plan = Plan(
+    plan = plan_from_valid(value)
+    check_plan(plan)
+    return plan
+
+
+def plan_from_valid(value: Mapping[str, Any]) -> Plan:
+    """Return the plan of a value that obeys the plan schema, otherwise unchecked."""
+    return Plan(
         tuple(
             TierSpec(row["tier_id"], row["tier_index"], row["name"], row.get("description") or "")
             for row in value["tiers"]
         ),
         tuple(_phase(row) for row in value["phases"]),
     )
-    check_plan(plan)
-    return plan
 
 
 def _phase(row: Mapping[str, Any]) -> PhaseSpec:

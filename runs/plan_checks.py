@@ -22,6 +22,11 @@ MAX_INDEX = 1_000_000
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/:-]{0,63}")
 _SCOPE_NAME = re.compile(r"@[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 
+# With one of these, which phase or tier a name means is not known.
+_HIDES_DEPENDENCIES = frozenset(
+    {"unknown_tier", "duplicate_id", "bad_id", "too_many_phases", "too_many_tiers"}
+)
+
 Row = dict[str, Any]
 Loc = list[str | int]
 
@@ -55,6 +60,21 @@ def check_plan(plan: Plan) -> None:
     rows = list(_dependency_problems(plan))
     if rows:
         raise Invalid(rows)
+
+
+def every_problem(plan: Plan) -> list[Row]:
+    """Return all that check_plan would refuse, as far as one fault doesn't hide another: what is listed is so."""
+    rows = plan_problems(plan)
+    tiers = {tier.tier_id for tier in plan.tiers}
+    rows += [
+        problem(
+            "unknown_tier", ["body", "phases", index, "tier_id"], UnknownTier(p.phase_id, p.tier_id).detail
+        )
+        for index, p in enumerate(plan.phases)
+        if p.tier_id not in tiers
+    ]
+    is_sound = not any(row["type"] in _HIDES_DEPENDENCIES for row in rows)
+    return [*rows, *_dependency_problems(plan)] if is_sound else rows
 
 
 def plan_problems(plan: Plan) -> list[Row]:
@@ -153,15 +173,20 @@ def _dependency_problems(plan: Plan) -> Iterator[Row]:
 
 
 def waits_for(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Return for each phase the phases it waits for: those it names, or the one before it in its tier."""
-    previous: dict[str, str] = {}
+    """Return for each phase the phases it waits for: those it names, or all before it in its tier.
+
+    Of those before it only as many are named as imply the rest: the last one that waits for all before it, and what
+    stands after that one.
+    """
+    before: dict[str, list[str]] = {}
     edges: dict[str, tuple[str, ...]] = {}
     for phase in sorted(plan.phases, key=lambda phase: (phase.phase_index, phase.phase_id)):
         if phase.depends_on is None:
-            edges[phase.phase_id] = (previous[phase.tier_id],) if phase.tier_id in previous else ()
+            edges[phase.phase_id] = tuple(before.get(phase.tier_id, ()))
+            before[phase.tier_id] = [phase.phase_id]
         else:
             edges[phase.phase_id] = phase.depends_on
-        previous[phase.tier_id] = phase.phase_id
+            before.setdefault(phase.tier_id, []).append(phase.phase_id)
     return edges
 
 

@@ -28,12 +28,13 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from autopack_site.kernel.errors import Invalid, problem
-from runs.plan_blocks import Draft, Reader, Section, level_of, refuse, split_at
-from runs.plan_checks import UnknownTier, check_plan
+from runs.plan_blocks import Draft, Reader, Section, fault, level_of, split_at
+from runs.plan_checks import every_problem, plan_problems
 from strategy.types import PhaseSpec, Plan, TierSpec
 
 MAX_CHARS = 256 * 1024
 MAX_LINES = 10_000
+MAX_FAULTS = 100
 
 # Links, images and entities are left as written: they mean nothing here, and are where parsers grow slow.
 _INLINE_OFF = ["link", "image", "autolink", "html_inline", "entity"]
@@ -43,7 +44,7 @@ _OF_LOC = {"phase_id": "id", "tier_id": "id", "task_category": "category", "buil
 def parse_plan_document(text: str) -> Plan:
     """Return the checked plan in a Markdown document of at most 256 Ki characters and 10,000 lines.
 
-    Raises Invalid; each row's `msg` begins with `line N:`, its `loc` is ["body", "plan", N].
+    Raises Invalid with every fault; each row's `msg` begins with `line N:`, its `loc` is ["body", "plan", N].
     """
     if len(text) > MAX_CHARS:
         raise Invalid([problem("too_large", ["body", "plan"], f"A plan has at most {MAX_CHARS} characters")])
@@ -58,16 +59,22 @@ def parse_plan_document(text: str) -> Plan:
     root = SyntaxTreeNode(markdown.parse(source))
     reader = Reader(source.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     tiers = [reader.tier(heading, blocks) for heading, blocks in _tier_sections(root.children)]
+    faults = reader.faults
     if not tiers:
-        refuse("no_tier", 1, "no heading: a tier is a heading, its phases are list items or sub-headings")
+        text = "no heading: a tier is a heading, its phases are list items or sub-headings"
+        faults.append(fault("no_tier", 1, text))
     for tier in tiers:
-        if not tier.phases:
-            message = f"the tier {tier.name[:80]!r} holds no phase; prose belongs above the first tier"
-            refuse("empty_tier", tier.line, message)
-    return _checked(tiers)
+        if said := tier.fields.get("phases"):
+            if said != "none" or tier.phases:
+                text = "phases takes none, in a tier that holds no phase"
+                faults.append(fault("bad_phases", tier.lines["phases"], text))
+        elif not tier.phases and not faults:
+            text = f"the tier {tier.name[:80]!r} holds no phase; prose belongs above the first tier"
+            faults.append(fault("empty_tier", tier.line, text))
+    return _checked(tiers, faults)
 
 
-def _checked(tiers: list[Draft]) -> Plan:
+def _checked(tiers: list[Draft], faults: list[dict[str, Any]]) -> Plan:
     tier_ids = _ids(tiers, "tier")
     drafts = [phase for tier in tiers for phase in tier.phases]
     phase_ids = iter(_ids(drafts, "phase"))
@@ -77,18 +84,15 @@ def _checked(tiers: list[Draft]) -> Plan:
             phases.append(_phase(draft, next(phase_ids), tier_id, len(phases)))
     plan = Plan(
         tuple(
-            TierSpec(tier_id, index, tier.name, tier.description)
+            TierSpec(tier_id, index, tier.exact("name", tier.name), tier.description)
             for index, (tier, tier_id) in enumerate(zip(tiers, tier_ids, strict=True))
         ),
         tuple(phases),
     )
-    try:
-        check_plan(plan)
-    except UnknownTier as error:  # can't be: every phase stands under its tier
-        raise Invalid(error.detail) from error
-    except Invalid as error:
-        rows = [_with_line(row, {"tiers": tiers, "phases": drafts}) for row in error.problems]
-        raise Invalid(sorted(rows, key=lambda row: tuple(row["loc"][2:]))) from None
+    rows = plan_problems(plan) if faults else every_problem(plan)
+    faults = faults + [_with_line(row, {"tiers": tiers, "phases": drafts}) for row in rows]
+    if faults:
+        raise Invalid(sorted(faults, key=lambda row: tuple(row["loc"][2:]))[:MAX_FAULTS])
     return plan
 
 
@@ -108,11 +112,11 @@ def _phase(draft: Draft, phase_id: str, tier_id: str, index: int) -> PhaseSpec:
         phase_id=phase_id,
         tier_id=tier_id,
         phase_index=index,
-        name=draft.name,
+        name=draft.exact("name", draft.name),
         description=draft.description,
-        task_category=draft.fields.get("category") or None,
+        task_category=draft.exact("category", draft.fields.get("category", "")) or None,
         complexity=draft.fields.get("complexity", "").lower() or None,
-        builder_mode=draft.fields.get("mode", "").lower() or None,
+        builder_mode=draft.exact("mode", draft.fields.get("mode", "").lower()) or None,
         scope=tuple(draft.fields.get("scope", ())),
         depends_on=None if depends_on is None else tuple(depends_on),
     )
@@ -122,13 +126,15 @@ def _ids(drafts: list[Draft], kind: str) -> list[str]:
     """Return each draft's id: the one it gives, else one made from its name, `-2` and so on when taken."""
     taken = {draft.fields["id"] for draft in drafts if draft.fields.get("id")}
     found: list[str] = []
+    counts: dict[str, int] = {}  # where the search for a free number goes on
     for number, draft in enumerate(drafts, start=1):
         given = draft.fields.get("id")
         if given is None:
             wanted = slug(draft.name) or f"{kind}-{number}"
-            given, count = wanted, 2
+            given, count = wanted, counts.get(wanted, 2)
             while given in taken:
                 given, count = f"{wanted}-{count}", count + 1
+            counts[wanted] = count
             taken.add(given)
         found.append(given)
     return found

@@ -1,185 +1,155 @@
 """Category, complexity and builder mode of a phase that does not say: a table of words and paths.
 
-Deterministic and explained. Where several rows match, the riskier wins: a phase that reads like docs and like
-security is treated as security. What the plan declares is never overruled here; the engine only hardens it.
+Deterministic and explained. Where several rows match, the riskier wins, whether words or paths show it: a phase that
+reads like docs and like security is treated as security. What the plan declares is never overruled here; the engine
+only hardens it. A ruleset adds rows of its own and names words that mean nothing in its project (`classification`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
 
+from strategy.classify_table import (
+    HARMLESS,
+    HIGH_WORDS,
+    MODE_BY_CATEGORY,
+    PUBLISHED_ROWS,
+    TWEAK_WORDS,
+    TableRow,
+    plain_words,
+    words_pattern,
+)
 from strategy.defaults import COMPLEXITIES, GENERAL
 from strategy.types import PhaseSpec
 
+# From the riskiest on; None is a phase without a mode.
+MODES: tuple[str | None, ...] = (
+    "schema_heavy", "refactor_heavy", "scaffolding_heavy", None, "tweak_light"
+)  # fmt: skip
+OWN = "the ruleset's row"
+
+RiskOf = Callable[[str], int]
+
 
 @dataclass(frozen=True, slots=True)
-class CategoryRule:
-    """Words (a pattern over lower-case words parted by one space) and globs that mean a category."""
+class Table:
+    """The rows in force, the riskiest first, and the words of the published rows that mean nothing here."""
 
-    category: str
-    words: re.Pattern[str]
-    globs: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    ignored: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Classification:
-    """What a phase is, and why: `reasons` are sentences for people, in a fixed order."""
+class Match:
+    """What in a phase a row matched, in words."""
 
-    category: str
-    complexity: str
-    builder_mode: str | None
-    reasons: tuple[str, ...]
+    row: TableRow
+    shown_by: str
 
 
-def _words(*alternatives: str) -> re.Pattern[str]:
-    return re.compile(r"\b(?:" + "|".join(alternatives) + r")\b")
+def read_table(given: Mapping[str, Any], canonical: Callable[[str], str], risk_of: RiskOf) -> Table:
+    """Return the table of a ruleset's `classification`.
+
+    Rows are ordered by the risk of their category (0 is the highest), the ruleset's own before published ones of the
+    same risk, so that the first match is the riskiest. `canonical` folds a category's spellings.
+    """
+    own = tuple(
+        TableRow(
+            category=canonical(row["category"]) if "category" in row else None,
+            words=tuple(row.get("words", ())),
+            paths=tuple(row.get("paths", ())),
+            complexity=row.get("complexity"),
+            builder_mode=row.get("builder_mode"),
+            number=number,
+        )
+        for number, row in enumerate(given.get("rows", ()), start=1)
+    )
+    ordered = sorted(
+        (*own, *PUBLISHED_ROWS), key=lambda row: 0 if row.category is None else risk_of(row.category)
+    )
+    return Table(tuple(ordered), frozenset(plain_words(word) for word in given.get("ignored_words", ())))
 
 
-# From the riskiest to the most harmless: the first match wins.
-CATEGORY_RULES: tuple[CategoryRule, ...] = (
-    CategoryRule(
-        "security_auth_change",
-        _words(
-            r"auth(?:n|z)?", r"oauth2?", r"authenticat\w*", r"authoris\w*", r"authoriz\w*", "login", "logout",
-            r"passwords?", r"credentials?", r"permissions?", r"encrypt\w*", r"decrypt\w*", r"crypto\w*",
-            r"secrets?", "jwt", "csrf", "saml", "sso", r"security", r"vulnerab\w*", r"access tokens?",
-            r"api keys?", r"rbac",
-        ),
-        ("*auth/*", "*security/*", "*crypto*", "*permissions*", "*secrets*"),
-    ),
-    CategoryRule(
-        "schema_contract_change",
-        _words(
-            r"schemas?", r"migrations?", "ddl", r"alter tables?", r"add columns?", r"drop columns?",
-            r"api contracts?", "openapi", "protobuf", r"wire formats?", r"breaking changes?",
-        ),
-        ("*migrations/*", "*.sql", "*.proto", "*openapi*", "*.schema.json", "*schema/*"),
-    ),
-    CategoryRule(
-        "bulk_multi_file_operation",
-        _words(
-            r"bulk", r"mass (?:rename|change|edit|update)\w*", r"codemods?", r"all files", r"every file",
-            r"across the (?:code ?base|repository|repo|project)", r"repo(?:sitory)? wide",
-            r"tree wide", "reformat everything",
-        ),
-        (),
-    ),
-    CategoryRule(
-        "cross_cutting_refactor",
-        _words(
-            r"refactor\w*", r"restructur\w*", r"re architect\w*", r"rearchitect\w*", r"cross cutting",
-            r"rewrit\w*", r"overhaul\w*", r"extract (?:module|package|service)s?", r"decoupl\w*",
-        ),
-        (),
-    ),
-    CategoryRule(
-        "index_registry_change",
-        _words(
-            r"registr(?:y|ies)", r"reindex\w*",
-            r"index(?:es)? (?:file|registry|maintenance|change|rebuild)\w*",
-        ),
-        ("*registry*",),
-    ),
-    CategoryRule(
-        "external_code_intake",
-        _words(
-            r"vendor(?:ed|ing)?", r"third party code", r"import external code", r"copy (?:code )?from",
-            "fork of",
-        ),
-        ("vendor/*", "*third_party/*"),
-    ),
-    CategoryRule(
-        "external_feature_reuse",
-        _words(r"external (?:feature|librar)\w*", r"reuse (?:of )?external", r"port (?:feature|code)s? from"),
-        (),
-    ),
-    CategoryRule(
-        "feature_scaffolding",
-        _words(
-            r"scaffold\w*", r"features?", r"implement\w*", r"endpoints?", r"skeleton", r"boilerplate",
-            r"new module", r"new command",
-        ),
-        (),
-    ),
-    CategoryRule(
-        "debt_cleanup",
-        _words(r"debt", r"clean ?up", r"dead code", r"lint\w*", r"tidy\w*", r"deprecat\w*", r"unused"),
-        (),
-    ),
-    CategoryRule(
-        "tests",
-        _words(r"tests?", r"testing", r"coverage", r"fixtures?", r"unit tests?"),
-        ("tests/*", "test/*", "*/tests/*", "*test_*.py", "*_test.*", "*.test.*", "*.spec.*"),
-    ),
-    CategoryRule(
-        "docs",
-        _words(
-            r"docs?", r"documentation", r"documenting", r"readme", r"changelog", r"docstrings?", r"comments?",
-            r"typos?", r"wording", r"tutorials?",
-        ),
-        ("docs/*", "doc/*", "*.md", "*.rst", "*.adoc", "LICENSE*"),
-    ),
-)  # fmt: skip
-
-# These are shown only by a scope that lies wholly under their globs; for the risky rows one path is enough.
-_HARMLESS = frozenset({"tests", "docs"})
-
-HIGH_WORDS = _words(
-    r"rewrit\w*", r"overhaul\w*", r"redesign\w*", r"rearchitect\w*", r"re architect\w*", r"concurren\w*",
-    r"distributed", r"large scale", r"complex",
-)  # fmt: skip
-TWEAK_WORDS = _words(r"typos?", r"tweak\w*", r"one lin(?:e|er)", r"wording", r"bump\w*", r"small fix\w*")
-
-MODE_BY_CATEGORY: dict[str, str] = {
-    "schema_contract_change": "schema_heavy",
-    "cross_cutting_refactor": "refactor_heavy",
-    "bulk_multi_file_operation": "refactor_heavy",
-    "index_registry_change": "refactor_heavy",
-    "feature_scaffolding": "scaffolding_heavy",
-}
-
-
-def plain_words(text: str) -> str:
-    """Return the lower-case words of text, parted by single spaces."""
-    return re.sub(r"[\W_]+", " ", text.lower()).strip()
-
-
-def classify_category(phase: PhaseSpec) -> tuple[str, str]:
+def classify_category(phase: PhaseSpec, table: Table | None = None) -> tuple[str, str]:
     """Return the category that words and paths show, and why; the riskiest of those that match."""
-    words = plain_words(f"{phase.name} {phase.description}")
-    for rule in CATEGORY_RULES:
-        found = rule.words.search(words)
-        if found:
-            return rule.category, f"category {rule.category}: the text says '{found.group(0)}'"
-        hits = [path for path in phase.scope if any(fnmatchcase(path, glob) for glob in rule.globs)]
-        if hits and (rule.category not in _HARMLESS or len(hits) == len(phase.scope)):
-            return rule.category, f"category {rule.category}: the scope holds {hits[0]}"
+    for match in _matches(phase, table, "category"):
+        return str(match.row.category), f"category {match.row.category}: {match.shown_by}"
     return GENERAL, f"category {GENERAL}: no word or path of the table matches"
 
 
-def classify_complexity(phase: PhaseSpec, row_complexity: str) -> tuple[str, str]:
-    """Return the category's complexity, raised by words that speak of large work, and why."""
-    found = HIGH_WORDS.search(plain_words(f"{phase.name} {phase.description}"))
-    if found and row_complexity != "high":
-        return "high", f"complexity high: the text says '{found.group(0)}'"
-    return row_complexity, f"complexity {row_complexity}: the category's"
+def classify_complexity(phase: PhaseSpec, row_complexity: str, table: Table | None = None) -> tuple[str, str]:
+    """Return the category's complexity, raised by words that speak of large work and by own rows, and why."""
+    found, why = row_complexity, "the category's"
+    large = _pattern(HIGH_WORDS).search(plain_words(f"{phase.name} {phase.description}"))
+    if large and found != "high":
+        found, why = "high", f"the text says '{large.group(0)}'"
+    for match in _matches(phase, table, "complexity"):
+        wanted = match.row.complexity or found
+        if COMPLEXITIES.index(wanted) > COMPLEXITIES.index(found):
+            found, why = wanted, match.shown_by
+    return found, f"complexity {found}: {why}"
 
 
-def classify_mode(phase: PhaseSpec, category: str, complexity: str) -> tuple[str | None, str]:
-    """Return the builder mode, or None where no mode's rules fit, and why."""
+def classify_mode(
+    phase: PhaseSpec, category: str, complexity: str, table: Table | None = None
+) -> tuple[str | None, str]:
+    """Return the builder mode, or None where no mode's rules fit, and why. Of several the riskiest."""
+    found, why = _published_mode(phase, category, complexity)
+    wanted = list(_matches(phase, table, "builder_mode"))
+    if wanted:
+        first = min(wanted, key=lambda match: MODES.index(match.row.builder_mode))
+        is_first_word = found is None and complexity == COMPLEXITIES[0]
+        if is_first_word or MODES.index(first.row.builder_mode) < MODES.index(found):
+            return first.row.builder_mode, f"mode {first.row.builder_mode}: {first.shown_by}"
+    return found, why
+
+
+def _published_mode(phase: PhaseSpec, category: str, complexity: str) -> tuple[str | None, str]:
     mode = MODE_BY_CATEGORY.get(category)
     if mode is not None and (mode != "scaffolding_heavy" or complexity != COMPLEXITIES[0]):
         return mode, f"mode {mode}: the category's"
     if complexity != COMPLEXITIES[0]:
         return None, "no mode: no rule of the table fits"
-    found = TWEAK_WORDS.search(plain_words(f"{phase.name} {phase.description}"))
+    found = _pattern(TWEAK_WORDS).search(plain_words(f"{phase.name} {phase.description}"))
     if found:
         return "tweak_light", f"mode tweak_light: low, and the text says '{found.group(0)}'"
     if 1 <= len(phase.scope) <= 2 and not any(_is_glob(path) for path in phase.scope):
         return "tweak_light", "mode tweak_light: low, and the scope is one or two files"
     return None, "no mode: no rule of the table fits"
+
+
+def _matches(phase: PhaseSpec, table: Table | None, what: str) -> Iterator[Match]:
+    """Yield the rows that say `what` and match a phase's text or scope, the riskiest first."""
+    chosen = table or Table(PUBLISHED_ROWS)
+    rows = [row for row in chosen.rows if getattr(row, what) is not None]
+    words = plain_words(f"{phase.name} {phase.description}") if rows else ""
+    for row in rows:
+        said = next(
+            (
+                found.group(0)
+                for found in _pattern(row.words).finditer(words)
+                if row.number or found.group(0) not in chosen.ignored
+            ),
+            None,
+        )
+        end = f" ({OWN} {row.number})" if row.number else ""
+        if said is not None:
+            yield Match(row, f"the text says '{said}'{end}")
+            continue
+        hits = [path for path in phase.scope if any(fnmatchcase(path, glob) for glob in row.paths)]
+        # A harmless category is shown only by a scope that lies wholly under its globs; else one path is enough.
+        if hits and (row.category not in HARMLESS or len(hits) == len(phase.scope)):
+            yield Match(row, f"the scope holds {hits[0]}{end}")
+
+
+@lru_cache(maxsize=4096)
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    return words_pattern(words)
 
 
 def _is_glob(path: str) -> bool:

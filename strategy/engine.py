@@ -15,7 +15,7 @@ from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.conditions import RunFacts
 from strategy.errors import TooManyPhases
 from strategy.phase_rows import PhaseDraft, draft, finished
-from strategy.rules import normal_form, read_rules
+from strategy.rules import Rules, normal_form, read_rules
 from strategy.run_rows import RunDraft, ruled_run_values, run_values, tier_origins, tier_strategies
 from strategy.types import BacklogItem, CompiledStrategy, PhaseSpec, Plan, RunOptions
 
@@ -40,6 +40,28 @@ def compile_strategy(
     of the plan.
     """
     rules = read_rules(ruleset)
+    decided, classified = decide(rules, backlog, plan, options=options, cleans_up=cleans_up)
+    document = {
+        "version": STRATEGY_VERSION,
+        "run_id": run_id,
+        "project_id": project_id,
+        "ruleset_version": ruleset.get("version"),
+        "ruleset_sha256": sha256_hex(canonical_bytes(normal_form(ruleset))),
+        **decided,
+    }
+    canonical = canonical_bytes(document)
+    return CompiledStrategy(
+        document=document, plan=classified, canonical=canonical, sha256=sha256_hex(canonical)
+    )
+
+
+def decide(
+    rules: Rules, backlog: Sequence[BacklogItem], plan: Plan, *, options: RunOptions, cleans_up: bool = True
+) -> tuple[dict[str, Any], Plan]:
+    """Return what the rules say of a run, without the names and hashes of its document, and the classified plan.
+
+    Raises like `compile_strategy`.
+    """
     asked = run_values(rules, options)
     _require_tiers(plan)
     profile = rules.safety_profiles[asked.values["safety_profile"]]
@@ -86,13 +108,8 @@ def compile_strategy(
         advice += _phase_advice(phase.phase_id, row, run.values["run_scope"])
     tiers = tier_strategies(inserted.plan, drafts, rules, run.values["safety_profile"])
     run.limit("run_max_minor_issues_total", rules.published.run_minor_issues_per_phase * len(phases))
-    document = {
-        "version": STRATEGY_VERSION,
-        "run_id": run_id,
-        "project_id": project_id,
+    decided = {
         **run.values,
-        "ruleset_version": ruleset.get("version"),
-        "ruleset_sha256": sha256_hex(canonical_bytes(normal_form(ruleset))),
         "defaults": rules.published.name,
         "category_strategies": {
             name: rules.row(name)
@@ -107,13 +124,7 @@ def compile_strategy(
             "phases": {phase_id: made.origins for phase_id, made in drafts.items()},
         },
     }
-    canonical = canonical_bytes(document)
-    return CompiledStrategy(
-        document=document,
-        plan=Plan(inserted.plan.tiers, tuple(classified)),
-        canonical=canonical,
-        sha256=sha256_hex(canonical),
-    )
+    return decided, Plan(inserted.plan.tiers, tuple(classified))
 
 
 def phase_limit(

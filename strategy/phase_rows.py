@@ -66,7 +66,7 @@ def draft(phase: PhaseSpec, rules: Rules, *, holds_risky_debt: bool = False) -> 
     if phase.task_category:
         category = rules.canonical(phase.task_category)
     else:
-        found, why = classify.classify_category(phase)
+        found, why = classify.classify_category(phase, rules.classification)
         category = rules.canonical(found)
         origins["task_category"] = CLASSIFIED
         reasons.append(why)
@@ -80,13 +80,13 @@ def draft(phase: PhaseSpec, rules: Rules, *, holds_risky_debt: bool = False) -> 
         complexity = phase.complexity
         origins["complexity"] = PLAN
     else:
-        complexity, why = classify.classify_complexity(phase, row["complexity"])
+        complexity, why = classify.classify_complexity(phase, row["complexity"], rules.classification)
         reasons.append(why)
         if complexity != row["complexity"]:
             origins["complexity"] = CLASSIFIED
     mode = phase.builder_mode
     if mode is None:
-        mode, why = classify.classify_mode(phase, category, complexity)
+        mode, why = classify.classify_mode(phase, category, complexity, rules.classification)
         origins["builder_mode"] = CLASSIFIED
         reasons.append(why)
     values = {

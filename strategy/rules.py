@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from strategy import defaults
+from strategy.classify import Table, read_table
 from strategy.conditions import BACKLOG_COUNTS, Rule
 from strategy.published import Published, published_by
 from strategy.strictness import Order, orders
@@ -46,6 +47,7 @@ class Rules:
     severity_upgrades: dict[str, str]
     debt_aged_limit: int
     debt_max_phases: int
+    classification: Table
 
     def canonical(self, category: str) -> str:
         """Return the one name of a category: both spellings of the table, and the ruleset's own aliases."""
@@ -130,7 +132,22 @@ def read_rules(ruleset: Mapping[str, Any]) -> Rules:
         severity_upgrades=dict(ruleset.get("severity_upgrades", {})),
         debt_aged_limit=debt["aged_issue_limit"],
         debt_max_phases=min(debt["max_phases"], published.ruleset["debt_cleanup"]["max_phases"]),
+        classification=read_table(
+            ruleset.get("classification", {}),
+            lambda category: canonical_category(category, category_map),
+            lambda category: _risk(category, rows, high_risk),
+        ),
     )
+
+
+def _risk(category: str, rows: Mapping[str, Row], high_risk: frozenset[str]) -> int:
+    """Return the place of a category among the risks, 0 being the highest: what ambiguous phases are read by."""
+    row = rows.get(category, rows[defaults.ANY_OTHER])
+    if category in high_risk:
+        return 0
+    if row["default_severity"] == "major":
+        return 1
+    return 3 if row["complexity"] == "low" else 2
 
 
 def _rule(row: Mapping[str, Any], category_map: Mapping[str, str]) -> Rule:

@@ -29,7 +29,9 @@ from strategy.errors import ProjectNotFound, RulesetNotFound
 from strategy.models import Project, Ruleset, Strategy
 
 
-class _ReadView(AgentView):
+class ReadView(AgentView):
+    """A view of projects."""
+
     allowed_roles = ANY_ROLE
 
     def visible_projects(self) -> QuerySet[Project]:
@@ -46,7 +48,7 @@ class _ReadView(AgentView):
         return project
 
 
-class ProjectListView(_ReadView):
+class ProjectListView(ReadView):
     """`/projects`."""
 
     @extend_schema(
@@ -67,7 +69,7 @@ class ProjectListView(_ReadView):
         )
 
 
-class ProjectView(_ReadView):
+class ProjectView(ReadView):
     """`/projects/{project_id}`."""
 
     @extend_schema(
@@ -80,7 +82,7 @@ class ProjectView(_ReadView):
         return Response(ProjectOut(self.require_project(project_id)).data)
 
 
-class RulesetListView(_ReadView):
+class RulesetListView(ReadView):
     """`/projects/{project_id}/rulesets`."""
 
     @extend_schema(
@@ -109,7 +111,7 @@ class RulesetListView(_ReadView):
         )
 
 
-class RulesetView(_ReadView):
+class RulesetView(ReadView):
     """`/projects/{project_id}/rulesets/{version}`."""
 
     @extend_schema(
@@ -126,7 +128,7 @@ class RulesetView(_ReadView):
         return _canonical(canonical_bytes(ruleset.document), ruleset.sha256)
 
 
-class StrategyView(_ReadView):
+class StrategyView(ReadView):
     """`/runs/{run_id}/strategy`."""
 
     @extend_schema(
@@ -148,7 +150,7 @@ def _canonical(content: bytes, sha256: str) -> HttpResponse:
     return HttpResponse(content, content_type="application/json", headers={"ETag": f'"{sha256}"'})
 
 
-class PromotionView(_ReadView):
+class PromotionView(ReadView):
     """`/runs/{run_id}/promotion`."""
 
     @extend_schema(

@@ -16,7 +16,8 @@ from runs.api import (
     runs,
     system,
     tokens,
-)  # fmt: skip
+    trials,
+)
 
 _PHASE = "runs/<str:run_id>/phases/<str:phase_id>"
 
@@ -38,6 +39,13 @@ urlpatterns = [
     path("projects/<str:project_id>/rulesets", projects.RulesetListView.as_view()),
     path("projects/<str:project_id>/rulesets/<int:version>", projects.RulesetView.as_view()),
     path("rulesets/lint", ruleset_lint.RulesetLintView.as_view()),
+    path("projects/<str:project_id>/rulesets/dry_run", trials.DryRunView.as_view()),
+    path("projects/<str:project_id>/rulesets/replay", trials.ReplayView.as_view()),
+    path("projects/<str:project_id>/classification", trials.ClassificationView.as_view()),
+    path("plans/check", trials.PlanCheckView.as_view()),
+    path("plans/explain", trials.PlanExplainView.as_view()),
+    path("plans/split", trials.PlanSplitView.as_view()),
+    path("plans/convert", trials.PlanConvertView.as_view()),
     path("tokens", tokens.TokenListView.as_view()),
     path("tokens/<int:token_id>/revoke", tokens.RevokeTokenView.as_view()),
     path("runs", runs.RunListView.as_view()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -16,8 +15,8 @@ from runs import outbox, ports
 from runs.errors import RunExists
 from runs.models import Phase, Run, Tier
 from runs.plan import check_plan, parse_plan_document
+from runs.plan_split import part_ids, split_plan
 from runs.transitions import move
-from strategy.errors import TooManyPhases
 from strategy.models import Project
 from strategy.services import compile_for, freeze, phase_limit_for, project_for
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions, TierSpec
@@ -62,75 +61,29 @@ def start_plan_document(
 ) -> list[Run]:
     """Start the run, or the linked runs, of a plan document (SPEC section 4).
 
-    A plan of more phases than one run may hold is split by tier into `{run_id}`, `{run_id}.2`, ...; each
-    starts from the branch of the one before, after that succeeded. Returns the runs in order.
+    A plan of more phases than one run may hold is split by tier and dependency into `{run_id}`, `{run_id}.2`, ...;
+    each starts from the branch of the one before, after that succeeded. Returns the runs in order.
     """
     plan = parse_plan_document(text)
     check_plan(plan)
     project = project_for(project_id)
     limit = phase_limit_for(project, ports.ledger().backlog(project.pk), plan, options=options)
-    parts = split_by_tier(plan, limit)
+    parts = split_plan(plan, limit)
     runs: list[Run] = []
     with transaction.atomic():
-        for number, part in enumerate(parts, start=1):
-            name = run_id if number == 1 else f"{run_id}.{number}"
+        for name, part in zip(part_ids(run_id, len(parts)), parts, strict=True):
             previous = runs[-1] if runs else None
             runs.append(
                 start_run(
-                    name, project_id=project.project_id, plan=part, options=options, by=by, previous=previous
+                    name,
+                    project_id=project.project_id,
+                    plan=part.plan,
+                    options=options,
+                    by=by,
+                    previous=previous,
                 )
             )
     return runs
-
-
-def split_by_tier(plan: Plan, limit: int) -> list[Plan]:
-    """Split a plan into parts of whole tiers with at most `limit` phases each, in tier order.
-
-    A dependency on an earlier part is dropped: that part is complete before the next one starts. Raises
-    TooManyPhases when one tier alone is larger than the limit.
-    """
-    if len(plan.phases) <= limit:
-        return [plan]
-    parts: list[Plan] = []
-    tiers: list[str] = []
-    count = 0
-
-    def flush() -> None:
-        inside = [phase for phase in plan.phases if phase.tier_id in tiers]
-        names = {phase.phase_id for phase in inside}
-        parts.append(
-            Plan(
-                tiers=tuple(tier for tier in plan.tiers if tier.tier_id in tiers),
-                phases=tuple(_within(phase, names) for phase in inside),
-            )
-        )
-
-    for tier in sorted(plan.tiers, key=lambda tier: (tier.tier_index, tier.tier_id)):
-        size = sum(phase.tier_id == tier.tier_id for phase in plan.phases)
-        if size > limit:
-            raise TooManyPhases(
-                [
-                    problem(
-                        "too_many_phases",
-                        ["plan", tier.tier_id],
-                        f"{size} phases in one tier; {limit} are allowed",
-                    )
-                ]
-            )
-        if tiers and count + size > limit:
-            flush()
-            tiers, count = [], 0
-        tiers.append(tier.tier_id)
-        count += size
-    flush()
-    return parts
-
-
-def _within(phase: PhaseSpec, names: set[str]) -> PhaseSpec:
-    if phase.depends_on is None:
-        return phase
-    kept = tuple(name for name in phase.depends_on if name in names)
-    return replace(phase, depends_on=kept)
 
 
 def _create(

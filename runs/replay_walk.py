@@ -1,0 +1,196 @@
+"""One past run under a ruleset: followed attempt by attempt, up to where a cap would have stopped it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autopack_site.kernel.errors import AutopackError
+from runs.replay_read import PastAttempt, PastRun
+from strategy import debt
+from strategy.engine import decide
+from strategy.errors import TooManyPhases
+from strategy.rules import Rules
+from strategy.types import Plan
+
+_GATES = ("normal", "strict")
+_BUILD, _AUDIT = "build", "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A cap that would have been met: at a phase, at a tier, or somewhere in the run."""
+
+    cap: str
+    level: str
+    place: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a ruleset would have made of a past run. Lists are of phase ids."""
+
+    stops: list[Stop] = field(default_factory=list)
+    tokens_kept: int = 0
+    refused: dict[str, str] | None = None
+    audits_added: list[str] = field(default_factory=list)
+    audits_spared: list[str] = field(default_factory=list)
+    gates_stricter: list[str] = field(default_factory=list)
+    gates_laxer: list[str] = field(default_factory=list)
+    over_attempt_tokens: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row."""
+        return asdict(self)
+
+
+def replay_run(past: PastRun, rules: Rules) -> Outcome:
+    """Return what the rules would have changed; a refused start keeps no token."""
+    try:
+        document, plan = _decided(past, rules)
+    except AutopackError as error:
+        return Outcome(refused={"code": error.code, "detail": error.detail})
+    walk = _Walk(past, document, plan)
+    walk.follow()
+    stops = [*walk.stops, *(() if walk.is_stopped else _caps_of_the_whole(past, document))]
+    rows = document["phase_strategies"]
+    found = Outcome(stops, walk.tokens, over_attempt_tokens=walk.over)
+    for phase_id in walk.reached:
+        row, was = rows[phase_id], past.phases[phase_id]
+        risky_debt = was.is_high_risk and row["task_category"] == debt.CATEGORY
+        gate = "strict" if risky_debt else row["ci_profile"]
+        if (row["requires_audit"] or risky_debt) and phase_id not in walk.audited:
+            found.audits_added.append(phase_id)
+        elif not row["requires_audit"] and not risky_debt and phase_id in walk.approved:
+            found.audits_spared.append(phase_id)
+        change = _GATES.index(gate) - _GATES.index(was.ci_profile)
+        if change:
+            (found.gates_stricter if change > 0 else found.gates_laxer).append(phase_id)
+    return found
+
+
+def _decided(past: PastRun, rules: Rules) -> tuple[dict[str, Any], Plan]:
+    """Decide about the plan; where it is too large, without the cleanup phases that were inserted into it."""
+    try:
+        return decide(rules, (), past.plan, options=past.options)
+    except TooManyPhases:
+        kept = tuple(phase for phase in past.plan.phases if phase.tier_id != debt.TIER_ID)
+        if len(kept) == len(past.plan.phases):
+            raise
+        tiers = tuple(tier for tier in past.plan.tiers if tier.tier_id != debt.TIER_ID)
+        return decide(rules, (), Plan(tiers, kept), options=past.options)
+
+
+class _Walk:
+    """Follows the attempts in the order in which they began."""
+
+    def __init__(self, past: PastRun, document: dict[str, Any], plan: Plan) -> None:
+        self.past = past
+        self.document = document
+        self.rows: dict[str, dict[str, Any]] = document["phase_strategies"]
+        self.tier_of = {phase.phase_id: phase.tier_id for phase in plan.phases}
+        self.waiters: dict[str, list[str]] = {}
+        for phase in plan.phases:
+            for name in phase.depends_on or ():
+                self.waiters.setdefault(name, []).append(phase.phase_id)
+        self.stops: list[Stop] = []
+        self.is_stopped = False
+        self.tokens = 0
+        self.reached: dict[str, None] = {}
+        self.audited: set[str] = set()
+        self.approved: set[str] = set()
+        self.over: list[str] = []
+        self._ended: set[str] = set()
+        self._spent: Counter[tuple[str, str]] = Counter()
+        self._counted: Counter[tuple[str, str]] = Counter()
+
+    def follow(self) -> None:
+        """Follow all attempts, or those up to where the run stops."""
+        for attempt in self.past.attempts:
+            if attempt.phase_id not in self.rows or attempt.phase_id in self._ended:
+                continue
+            stop = self._stop_before(attempt)
+            if stop is None:
+                self._take(attempt)
+                continue
+            self.stops.append(stop)
+            if stop.level == "run" or self.document["on_phase_failure"] == "stop":
+                self.is_stopped = True
+                return
+            self._end(attempt.phase_id)
+
+    def _stop_before(self, attempt: PastAttempt) -> Stop | None:
+        """Return the cap that keeps the attempt from starting (`budgets.token_breach`, `judgement`)."""
+        phase_id = attempt.phase_id
+        row, tier_id = self.rows[phase_id], self.tier_of[phase_id]
+        place = f"phase {phase_id}"
+        for kind, cap in ((_BUILD, "max_builder_attempts"), (_AUDIT, "max_auditor_attempts")):
+            if attempt.kind == kind and self._counted[kind, phase_id] >= row[cap]:
+                return Stop(cap, "phase", place, f"{row[cap]} attempts are allowed")
+        cap, spent = row["incident_token_cap"], self._spent["phase", phase_id]
+        if spent >= cap:
+            return Stop("incident_token_cap", "phase", place, f"{spent} of {cap} tokens were spent")
+        need = min(row["max_attempt_tokens"], cap - spent)
+        of_tier, tier_cap = (
+            self._spent["tier", tier_id],
+            self.document["tier_strategies"][tier_id]["token_cap"],
+        )
+        said = "of {} tokens were spent, the next attempt needs {}"
+        if of_tier + need > tier_cap:
+            return Stop("tier_token_cap", "phase", place, f"{of_tier} {said.format(tier_cap, need)}")
+        run_cap = self.document["run_token_cap"]
+        if self.tokens + need > run_cap:
+            return Stop("run_token_cap", "run", place, f"{self.tokens} {said.format(run_cap, need)}")
+        return None
+
+    def _take(self, attempt: PastAttempt) -> None:
+        phase_id, tokens = attempt.phase_id, attempt.tokens or 0
+        self.reached[phase_id] = None
+        self.tokens += tokens
+        self._spent["phase", phase_id] += tokens
+        self._spent["tier", self.tier_of[phase_id]] += tokens
+        if attempt.is_counted:
+            self._counted[attempt.kind, phase_id] += 1
+        if tokens > self.rows[phase_id]["max_attempt_tokens"] and phase_id not in self.over:
+            self.over.append(phase_id)
+        if attempt.kind == _AUDIT and attempt.is_counted:
+            self.audited.add(phase_id)
+            if attempt.purpose == "approval":
+                self.approved.add(phase_id)
+
+    def _end(self, phase_id: str) -> None:
+        """End a phase, and with it those that depend on it."""
+        todo = [phase_id]
+        while todo:
+            name = todo.pop()
+            if name not in self._ended:
+                self._ended.add(name)
+                todo += self.waiters.get(name, [])
+
+
+def _caps_of_the_whole(past: PastRun, document: Mapping[str, Any]) -> Iterator[Stop]:
+    """Yield the caps that what is known of a tier or run as a whole passes; where exactly is not known."""
+    is_critical = document["safety_profile"] == "safety_critical"
+    for tier_id, caps in document["tier_strategies"].items():
+        was = past.tiers[tier_id]
+        place = f"tier {tier_id}"
+        if was.gate_runs > caps["ci_run_cap"]:
+            text = f"{was.gate_runs} gate runs, {caps['ci_run_cap']} are allowed"
+            yield Stop("ci_run_cap", "tier", place, text)
+        if is_critical and was.major_issues > caps["max_major_issues_tolerated"]:
+            text = f"{was.major_issues} major issues, {caps['max_major_issues_tolerated']} are tolerated"
+            yield Stop("tier_max_major_issues_tolerated", "tier", place, text)
+        if document["run_scope"] == "single_tier" and was.minor_issues > caps["max_minor_issues_tolerated"]:
+            text = f"{was.minor_issues} minor issues, {caps['max_minor_issues_tolerated']} are tolerated"
+            yield Stop("tier_max_minor_issues_tolerated", "tier", place, text)
+    most = document["run_max_minor_issues_total"]
+    if past.minor_issues > most:
+        text = f"{past.minor_issues} minor issues, {most} are allowed"
+        yield Stop("run_max_minor_issues_total", "run", "the run", text)
+    minutes = document["run_max_duration_minutes"]
+    if past.minutes is not None and past.minutes > minutes:
+        text = f"{past.minutes:.0f} minutes, {minutes} are allowed"
+        yield Stop("run_max_duration_minutes", "run", "the run", text)
