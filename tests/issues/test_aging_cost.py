@@ -184,10 +184,10 @@ def told(steps: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == {key: row[:2] for key, row in expected.items()}
     plain = {row.issue_key: [row.age_in_runs, row.age_in_tiers] for row in rows.model.without_ages.all()}
     assert {key: plain[key] for key in found} == found
-    tally = BacklogTally.objects.filter(project=project).first()
+    kept = BacklogTally.objects.filter(project=project).first()
     begun = BacklogAging.objects.filter(project=project)
-    if tally:
-        assert (tally.runs, tally.tiers) == (
+    if kept:
+        assert (kept.runs, kept.tiers) == (
             begun.filter(tier_id="").count(),
             begun.exclude(tier_id="").count(),
         )
