@@ -114,7 +114,7 @@ def usage_of(result: dict[str, Any], seen: Figures) -> Usage:
     figures, _lower = seen.grown(told)
     if figures.total is None:
         return UNKNOWN_USAGE
-    return meters.usage_from(figures, detail=detail if isinstance(detail, dict) else {})
+    return meters.usage_from(figures)
 
 
 def text_of(result: dict[str, Any], *names: str) -> str:

@@ -23,7 +23,7 @@ class AttemptAdmin(HistoryAdmin):
     deferred = ("patch", "brief_notes", "notes", "report", "usage", "failure_reason")
     list_display = [
         "id", "run", "phase", "kind", "number", "state", "agent", "verdict", "failure_code", "tokens_used",
-        "usage_source", "created_at",
+        "overrun", "usage_source", "created_at",
     ]  # fmt: skip
     list_select_related = ["run", "phase__run"]
     list_filter = ["kind", "state", "verdict", "usage_source"]
@@ -38,6 +38,11 @@ class AttemptAdmin(HistoryAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Return what the page shows."""
         return self.get_readonly_fields(request, obj)
+
+    @admin.display(description="overrun")
+    def overrun(self, attempt: Attempt) -> int | None:
+        """Return the tokens spent beyond what the attempt was given; nothing where that is not known."""
+        return attempt.overrun
 
     @admin.display(description="patch")
     def patch_text(self, attempt: Attempt) -> str:
