@@ -166,6 +166,6 @@ def names_of(figures: Iterable[str]) -> str:
     return ", ".join(sorted(_NAMES.get(name, "cost_usd") for name in figures))
 
 
-def named(figures: Figures, **texts: str) -> Figures:
-    """Return the figures with these texts where they have none."""
-    return replace(figures, **{name: text for name, text in texts.items() if not getattr(figures, name)})
+def named(figures: Figures, *, agent: str) -> Figures:
+    """Return the figures with this agent where they name none."""
+    return figures if figures.agent else replace(figures, agent=text_of(agent))

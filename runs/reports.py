@@ -64,7 +64,6 @@ def failure_row(run: Any) -> Shape:
         "tokens_used": run.tokens_used,
         "token_cap": run.token_cap,
         "token_utilization": token_utilization(run.tokens_used, run.token_cap),
-        "overrun": max(run.tokens_used - run.token_cap, 0),
         "phase_count": run.phase_count,
         "max_phases": run.max_phases,
         "minor_issues_count": run.minor_issues_count,
@@ -103,7 +102,7 @@ def tier_figures(run_id: str) -> Shape:
 
 
 def budget_figures(runs: RunQuerySet, *, since: datetime | None, until: datetime | None) -> Shape:
-    """Return the budget analysis of the runs that ended in the window, but for its rows. Ten queries.
+    """Return the budget analysis of the runs that ended in the window, but for its rows. Eleven queries.
 
     `by_limit` counts runs by the limit that ended them; `by_tier` and `by_category_complexity` count the
     phases of these runs that failed by a budget, with their tokens. `audits_helped` is about all runs of the
@@ -126,6 +125,7 @@ def budget_figures(runs: RunQuerySet, *, since: datetime | None, until: datetime
         "by_limit": dict(limits.order_by("-runs", "failure_code")[:MAX_SLICES]),
         "by_tier": _slices(phases.values(slice=F("tier__tier_id"))),
         "by_category_complexity": _slices(phases.values(slice=kind)),
+        "overrun": spend_figures.overrun(ended),
         "by_agent": spend_figures.by_agent(ended, MAX_SLICES),
         "by_model": spend_figures.by_model(ended, MAX_SLICES),
         "cost_per_accepted_phase": spend_figures.accepted(ended),

@@ -22,7 +22,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Coalesce, Greatest, Left, Least
+from django.db.models.functions import Coalesce, Greatest, Least, Left
 
 from runs.figures import MAX_USD
 from runs.lifecycle import AttemptState, PhaseState
@@ -113,6 +113,13 @@ def accepted(ended: RunQuerySet) -> Shape:
         "unknown_usage": sums["unknown"],
         "unknown_cost": sums["attempts"] - sums["priced"],
     }
+
+
+def overrun(ended: RunQuerySet) -> Shape:
+    """Return how many runs spent more than their cap, and how many tokens beyond it: late reports are booked."""
+    over = ended.filter(tokens_used__gt=F("token_cap")).order_by()
+    sums = over.aggregate(runs=Count("pk"), tokens=Coalesce(Sum(F("tokens_used") - F("token_cap")), 0))
+    return {"runs": sums["runs"], "tokens": int(sums["tokens"])}
 
 
 def objections(ended: RunQuerySet) -> int:

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from runs.admin.base import HistoryAdmin
-from runs.models import Attempt, Lease, Outbox
+from runs.models import Attempt, Lease, Meter, Outbox
 from runs.retries import send_again
 from strategy.admin import DecidingAdmin, Decision
 
@@ -51,6 +51,27 @@ class AttemptAdmin(HistoryAdmin):
         text = patch[:SHOWN_PATCH_BYTES].decode("utf-8", "replace")
         rest = len(patch) - SHOWN_PATCH_BYTES
         return text if rest <= 0 else f"{text}\n... {rest} bytes more"
+
+
+@admin.register(Meter)
+class MeterAdmin(HistoryAdmin):
+    """What agents reported of their spending while they worked."""
+
+    list_display = [
+        "attempt",
+        "tokens",
+        "turns",
+        "state",
+        "limit",
+        "stop_by",
+        "reports",
+        "lower_reports",
+        "reported_at",
+    ]
+    list_select_related = ["attempt"]
+    list_filter = ["state", "limit"]
+    search_fields = ["attempt__id", "attempt__run__run_id", "attempt__agent"]
+    raw_id_fields = ["attempt"]
 
 
 @admin.register(Lease)

@@ -89,7 +89,6 @@ class BudgetFailureOut(serializers.Serializer[Any]):
     tokens_used = serializers.IntegerField()
     token_cap = serializers.IntegerField()
     token_utilization = serializers.FloatField()
-    overrun = serializers.IntegerField()
     phase_count = serializers.IntegerField()
     max_phases = serializers.IntegerField()
     minor_issues_count = serializers.IntegerField()
@@ -131,6 +130,13 @@ class SpentOut(serializers.Serializer[Any]):
     unknown_cost = serializers.IntegerField()
 
 
+class OverrunOut(serializers.Serializer[Any]):
+    """Runs of the window that spent more than their cap, and the tokens beyond it."""
+
+    runs = serializers.IntegerField()
+    tokens = serializers.IntegerField()
+
+
 class AcceptedOut(serializers.Serializer[Any]):
     """All that the window's runs spent, divided by the phases that completed."""
 
@@ -150,6 +156,7 @@ class BudgetAnalysisOut(serializers.Serializer[Any]):
     by_limit = serializers.DictField(child=serializers.IntegerField())
     by_tier = serializers.DictField(child=BudgetSliceOut())
     by_category_complexity = serializers.DictField(child=BudgetSliceOut())
+    overrun = OverrunOut()
     by_agent = serializers.DictField(child=SpentOut())
     by_model = serializers.DictField(child=SpentOut())
     cost_per_accepted_phase = AcceptedOut()
