@@ -179,7 +179,8 @@ UPDATED = {
     "default_severity": "major", "incident_token_cap": 800000, "max_attempt_tokens": 160000,
     "audit_after_failures": 1, "max_auditor_attempts": 3, "max_builder_attempts": 2}, "state": "FAILED",
     "version": 5, "fence": 1, "builder_attempts": 0, "auditor_attempts": 0, "lost_attempts": 0, "tokens_used":
-    18400, "tokens_reserved": 0, "overrun": 0, "minor_issues_count": 0, "major_issues_count": 0, "notes": "", "audit_request":
+    18400, "tokens_reserved": 0, "overrun": 0,
+    "minor_issues_count": 0, "major_issues_count": 0, "notes": "", "audit_request":
     None, "commit_sha": "", "failure_cause": "review", "failure_code": "operator-failed", "failure_reason":
     "superseded", "ready_at": "2026-03-02T22:38:43.696648Z", "claim_deadline_at": None, "started_at":
     "2026-03-02T22:38:44.015526Z", "completed_at": "2026-03-02T22:38:44.398916Z"},
