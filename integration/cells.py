@@ -13,7 +13,7 @@ from autopack_site.kernel.errors import AutopackError
 from integration.sandbox import runner
 from integration.sandbox.ownership import hand_over, reclaim
 from integration.sandbox.runner import Detection
-from integration.sandbox.spec import Command, Limits, Outcome
+from integration.sandbox.spec import Command, Limits, Outcome, Wish
 from integration.sandbox.toolchain import toolchain_paths
 from integration.sandbox.uids import UidLease, attempt_uid
 
@@ -64,6 +64,7 @@ class Cell:
         limits: Limits,
         on_output: Callable[[bytes], None],
         should_stop: Callable[[], bool],
+        wish: Callable[[], Wish] = lambda: "",
     ) -> Outcome:
         """Run one command to its end; see `sandbox.runner.run`."""
         command = Command(
@@ -76,7 +77,9 @@ class Cell:
             writable_paths=self.writable,
         )
         hold = (*self.hold, *((self.lease.descriptor,) if self.lease else ()))
-        return runner.run(command, on_output=on_output, should_stop=should_stop, uid=self.uid, hold=hold)
+        return runner.run(
+            command, on_output=on_output, should_stop=should_stop, uid=self.uid, hold=hold, wish=wish
+        )
 
     def take_back(self) -> None:
         """Make what the commands left readable and ours; every process of theirs is dead."""

@@ -24,17 +24,22 @@ from integration.mirror import Mirror
 from integration.papers import BadResult, issues_of, read_result, text_of, usage_of, write_brief
 from integration.patch_errors import PatchRefused
 from integration.renewal import Renewal
-from integration.repository import log_path, mirror_of, work_folder
+from integration.repository import Work, log_path, mirror_of, work_folder
 from integration.sandbox.spec import MIB, Limits, Outcome
+from integration.spending import Spending
 from runs import outbox, services
 from runs.agents import config_of, serving
+from runs.figures import Figures
 from runs.lifecycle import Cause
 from runs.models import Phase, Run
 from runs.services import AuditResult, BuildResult, Claim, SuggestedPatch
 from strategy.config import AgentConfig
 
 log = structlog.get_logger(__name__)
+UNSEEN = Figures()
 MAX_LOG_BYTES = 32 * MIB
+GRACE_SHARE = 0.5  # of the time until the lease ends; the rest is for collecting what is there
+STOPPED = "stopped"  # a status that is no success
 HISTORY = 20  # commits of history that a checkout carries
 
 
@@ -67,62 +72,88 @@ def work(phase_pk: int, kind: str) -> None:
         return
     crash.line("phase-claimed")
 
-    with Renewal(lambda: services.heartbeat(claim.lease_id, fence=claim.fence)) as renewal:
-        try:
-            attempt_id = _serve(phase.run, agent, claim, renewal.is_lost)
-        except Conflict as error:
-            log.info("agent.lease_lost", attempt_id=claim.attempt_id, code=error.code)
-            return
+    with work_folder(claim.kind) as own:
+        out = own.path / "out"
+        out.mkdir(mode=0o700)
+        spending = Spending(claim, papers=own.path / "papers", out=out, agent=agent.name)
+        with Renewal(spending.beat, has_news=spending.has_news) as renewal:
+            try:
+                attempt_id = _serve(phase.run, agent, claim, own, spending, renewal.is_lost)
+            except Conflict as error:
+                log.info("agent.lease_lost", attempt_id=claim.attempt_id, code=error.code)
+                return
     crash.line("result-submitted")
     if attempt_id is not None:
         apply.build(attempt_id)
 
 
-def _serve(run: Run, agent: AgentConfig, claim: Claim, is_lost: Callable[[], bool]) -> str | None:
+def _serve(
+    run: Run,
+    agent: AgentConfig,
+    claim: Claim,
+    own: Work,
+    spending: Spending,
+    is_lost: Callable[[], bool],
+) -> str | None:
     """Run the agent and hand in what came of it; return the attempt whose candidate is to be built."""
     mirror = mirror_of(run.project)
-    with work_folder(claim.kind) as own:
-        folder = own.path
-        try:
-            _check_out(mirror, claim, folder / "checkout")
-        except (GitFailed, OSError) as error:
-            _fail(claim, _Failure("checkout-failed", str(error), Cause.ENVIRONMENT))
+    folder = own.path
+    checkout, out = folder / "checkout", folder / "out"
+    try:
+        _check_out(mirror, claim, checkout)
+    except (GitFailed, OSError) as error:
+        _fail(claim, _Failure("checkout-failed", str(error), Cause.ENVIRONMENT))
+        return None
+    env = write_brief(folder / "papers", claim.brief, usage=spending.usage_path, budget=spending.budget_path)
+    spending.start()
+    config = config_of(run)
+    try:
+        with cell(
+            checkout,
+            toolchains=config.toolchains,
+            readonly=(folder / "papers",),
+            writable=(out,),
+            hold=(own.lock,),
+            require_sandbox=config.require_sandbox,
+        ) as place:
+            told = {**env, "AUTOPACK_RESULT": str(out / "result.json")}
+            outcome = _run(place, agent, claim, told, is_lost, spending)
+            place.take_back()
+    except SandboxRequired as error:
+        _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT))
+        return None
+    if outcome.reason == "cancelled":
+        return None
+    crash.line("agent-finished")
+    return _hand_in(mirror, claim, agent, outcome, folder, spending.finish())
+
+
+def _hand_in(
+    mirror: Mirror, claim: Claim, agent: AgentConfig, outcome: Outcome, folder: Path, seen: Figures
+) -> str | None:
+    """Submit the result, or say how the agent failed; one that was stopped keeps its tree so far."""
+    try:
+        result = read_result(folder / "out")
+    except BadResult as error:
+        result = {}
+        if not outcome.asked and outcome.succeeded:
+            _fail(claim, _Failure(f"{_who(claim)}-result", str(error)), seen)
             return None
-        out = folder / "out"
-        out.mkdir(mode=0o700)
-        env = write_brief(folder / "papers", claim.brief)
-        config = config_of(run)
-        try:
-            with cell(
-                folder / "checkout",
-                toolchains=config.toolchains,
-                readonly=(folder / "papers",),
-                writable=(out,),
-                hold=(own.lock,),
-                require_sandbox=config.require_sandbox,
-            ) as place:
-                told = {**env, "AUTOPACK_RESULT": str(out / "result.json")}
-                outcome = _run(place, agent, claim, told, is_lost)
-                place.take_back()
-        except SandboxRequired as error:
-            _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT))
-            return None
-        if outcome.reason == "cancelled":
-            return None
-        crash.line("agent-finished")
-        if failure := _failure_of(outcome, claim, agent):
-            _fail(claim, failure)
-            return None
-        try:
-            result = read_result(out)
-        except BadResult as error:
-            _fail(claim, _Failure(f"{_who(claim)}-result", str(error)))
-            return None
-        if claim.kind == "audit":
-            _submit_audit(claim, result)
-            return None
-        with outbox.taken("candidate.build"):  # `work` builds it next
-            return _submit_build(mirror, claim, folder / "checkout", result)
+    if outcome.asked and claim.kind == "build" and not (outcome.succeeded and _says_done(result)):
+        result = {**result, "status": STOPPED}
+    elif not outcome.succeeded and (failure := _failure_of(outcome, claim, agent)):
+        _fail(claim, failure, seen)
+        return None
+    if claim.kind == "audit":
+        _submit_audit(claim, result, seen)
+        return None
+    with outbox.taken("candidate.build"):  # `work` builds it next
+        return _submit_build(mirror, claim, folder / "checkout", result, seen)
+
+
+def _says_done(result: dict[str, Any]) -> bool:
+    """Tell whether an agent that was asked to end has said itself that its work is whole."""
+    return text_of(result, "status") in ("success", "needs_review")
 
 
 def _check_out(mirror: Mirror, claim: Claim, checkout: Path) -> None:
@@ -131,7 +162,12 @@ def _check_out(mirror: Mirror, claim: Claim, checkout: Path) -> None:
 
 
 def _run(
-    place: Cell, agent: AgentConfig, claim: Claim, env: dict[str, str], is_lost: Callable[[], bool]
+    place: Cell,
+    agent: AgentConfig,
+    claim: Claim,
+    env: dict[str, str],
+    is_lost: Callable[[], bool],
+    spending: Spending,
 ) -> Outcome:
     given = {name: os.environ[name] for name in agent.env_names if name in os.environ}
     with LogWriter(log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}"), MAX_LOG_BYTES) as out:
@@ -139,10 +175,18 @@ def _run(
             agent.argv,
             env={"PYTHONDONTWRITEBYTECODE": "1", **given, **env},
             network=agent.network,
-            limits=Limits(wall_s=agent.timeout_s, cpu_s=2 * agent.timeout_s, processes=1024),
+            limits=Limits(
+                wall_s=agent.timeout_s, cpu_s=2 * agent.timeout_s, processes=1024, grace_s=_grace_s()
+            ),
             on_output=out.write,
             should_stop=is_lost,
+            wish=spending.wish,
         )
+
+
+def _grace_s() -> float:
+    """Return how long an agent that is asked to end may take: what it leaves is handed in before its lease ends."""
+    return max(float(settings.BUDGET_GRACE_S) * GRACE_SHARE, 0.1)
 
 
 def _failure_of(outcome: Outcome, claim: Claim, agent: AgentConfig) -> _Failure | None:
@@ -164,20 +208,28 @@ def _who(claim: Claim) -> str:
     return "builder" if claim.kind == "build" else "auditor"
 
 
-def _fail(claim: Claim, failure: _Failure) -> None:
+def _fail(claim: Claim, failure: _Failure, seen: Figures = UNSEEN) -> None:
     services.fail_attempt(
-        claim.lease_id, fence=claim.fence, code=failure.code, reason=failure.reason, cause=failure.cause
+        claim.lease_id,
+        fence=claim.fence,
+        code=failure.code,
+        reason=failure.reason,
+        cause=failure.cause,
+        figures=seen,
     )
 
 
-def _submit_build(mirror: Mirror, claim: Claim, checkout: Path, result: dict[str, Any]) -> str | None:
+def _submit_build(
+    mirror: Mirror, claim: Claim, checkout: Path, result: dict[str, Any], seen: Figures
+) -> str | None:
     try:
         patch = collect(mirror, base=claim.base_commit, directory=checkout).patch
     except PatchRefused as error:
-        _fail(claim, _Failure(error.code, error.detail, Cause.POLICY if error.is_policy else Cause.REVIEW))
+        cause = Cause.POLICY if error.is_policy else Cause.REVIEW
+        _fail(claim, _Failure(error.code, error.detail, cause), seen)
         return None
     except AutopackError as error:
-        _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT))
+        _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT), seen)
         return None
     attempt = services.submit_build(
         claim.lease_id,
@@ -185,7 +237,7 @@ def _submit_build(mirror: Mirror, claim: Claim, checkout: Path, result: dict[str
         result=BuildResult(
             status=text_of(result, "status") or "success",
             patch=patch,
-            usage=usage_of(result),
+            usage=usage_of(result, seen),
             notes=text_of(result, "notes"),
             issues=issues_of(result, "suggested_issues", source="builder"),
         ),
@@ -193,10 +245,12 @@ def _submit_build(mirror: Mirror, claim: Claim, checkout: Path, result: dict[str
     return attempt.pk
 
 
-def _submit_audit(claim: Claim, result: dict[str, Any]) -> None:
+def _submit_audit(claim: Claim, result: dict[str, Any], seen: Figures) -> None:
     verdict = text_of(result, "recommendation", "verdict")
     if verdict not in ("approve", "revise", "escalate"):
-        _fail(claim, _Failure("auditor-no-verdict", f"The auditor gave no verdict but {verdict[:40]!r}"))
+        _fail(
+            claim, _Failure("auditor-no-verdict", f"The auditor gave no verdict but {verdict[:40]!r}"), seen
+        )
         return
     rows = result.get("suggested_patches")
     patches = tuple(
@@ -212,7 +266,7 @@ def _submit_audit(claim: Claim, result: dict[str, Any]) -> None:
             notes=text_of(result, "review_notes", "notes"),
             patches=patches,
             issues=issues_of(result, "issues_found", source="auditor"),
-            usage=usage_of(result),
+            usage=usage_of(result, seen),
             confidence=text_of(result, "confidence") or "medium",
         ),
     )

@@ -2,7 +2,8 @@
 
 The agent reads `$AUTOPACK_BRIEF` (JSON) or `$AUTOPACK_BRIEF_MD`, and may write `$AUTOPACK_RESULT` (JSON):
 `{status, tokens_used, usage, notes, suggested_issues: [...]}` for a build, and `{recommendation, review_notes,
-issues_found: [...], suggested_patches: [...], confidence, tokens_used}` for an audit. All of it is hostile.
+issues_found: [...], suggested_patches: [...], confidence, tokens_used}` for an audit. While it works it may write
+`$AUTOPACK_USAGE` (lines of JSON) and read `$AUTOPACK_BUDGET`. All of it is hostile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from integration.sandbox.collect import collect
+from runs import meters
 from runs.budgets import UNKNOWN_USAGE, Usage
+from runs.figures import Figures, count_of, read
 from runs.ports import IssueReport
 
 RESULT = "result.json"
@@ -24,9 +27,13 @@ class BadResult(ValueError):
     """The agent's result file can't be understood; the message says why."""
 
 
-def write_brief(folder: Path, brief: dict[str, Any]) -> dict[str, str]:
-    """Write brief.json and brief.md into folder; return the environment that names them."""
+def write_brief(folder: Path, brief: dict[str, Any], *, usage: Path, budget: Path) -> dict[str, str]:
+    """Write brief.json and brief.md into folder; return the environment that names them.
+
+    `usage` is the file that the agent may write its usage to, `budget` the one that tells what is left.
+    """
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    brief = {**brief, "files": {"usage": str(usage), "budget": str(budget)}}
     (folder / "brief.json").write_text(json.dumps(brief, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "brief.md").write_text(as_markdown(brief), encoding="utf-8")
     for name in ("brief.json", "brief.md"):
@@ -35,6 +42,8 @@ def write_brief(folder: Path, brief: dict[str, Any]) -> dict[str, str]:
     return {
         "AUTOPACK_BRIEF": str(folder / "brief.json"),
         "AUTOPACK_BRIEF_MD": str(folder / "brief.md"),
+        "AUTOPACK_USAGE": str(usage),
+        "AUTOPACK_BUDGET": str(budget),
         "AUTOPACK_RUN_ID": brief["run_id"],
         "AUTOPACK_PHASE_ID": phase["phase_id"],
         "AUTOPACK_TASK_CATEGORY": phase["task_category"],
@@ -56,7 +65,8 @@ def as_markdown(brief: dict[str, Any]) -> str:
         f"- base commit `{brief['base_commit']}`",
         "- you may change: "
         + (", ".join(f"`{glob}`" for glob in brief["scope"]) or "any file of the project"),
-        f"- tokens held for this attempt: {limits['tokens_reserved']}",
+        f"- tokens held for this attempt: {limits['tokens_reserved']}; write what is used to `$AUTOPACK_USAGE`, read"
+        " what is left in `$AUTOPACK_BUDGET`",
         "",
     ]
     if brief["notes"]:
@@ -95,14 +105,16 @@ def read_result(folder: Path) -> dict[str, Any]:
     return value
 
 
-def usage_of(result: dict[str, Any]) -> Usage:
-    """Return what the agent says it used; not saying is unknown, never 0."""
+def usage_of(result: dict[str, Any], seen: Figures) -> Usage:
+    """Return what the agent says it used, in its result and before it; not saying is unknown, never 0."""
     detail = result.get("usage")
-    detail = detail if isinstance(detail, dict) else {}
-    tokens = result.get("tokens_used", detail.get("total_tokens"))
-    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 <= tokens <= 10**12:
+    told = read(detail)
+    if told.total is None:
+        told = read({"tokens": count_of(result.get("tokens_used"))}).grown(told)[0]
+    figures, _lower = seen.grown(told)
+    if figures.total is None:
         return UNKNOWN_USAGE
-    return Usage(tokens, "reported", detail)
+    return meters.usage_from(figures)
 
 
 def text_of(result: dict[str, Any], *names: str) -> str:

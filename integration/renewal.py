@@ -15,6 +15,7 @@ from django.db import connection
 from autopack_site.kernel.errors import Conflict
 
 log = structlog.get_logger(__name__)
+LOOK_S = 0.25
 
 
 class Renewal:
@@ -22,11 +23,13 @@ class Renewal:
 
     `is_lost()` turns True when the lease is refused, or when renewing failed for LEASE_LOST_S seconds (a
     database that is away): the holder must then stop its command and write nothing. `renew` raises a
-    Conflict for a lease that no longer holds; any other error is tried again.
+    Conflict for a lease that no longer holds; any other error is tried again. `has_news` is asked every LOOK_S
+    seconds: when there is some, the lease is renewed at once.
     """
 
-    def __init__(self, renew: Callable[[], object]) -> None:
+    def __init__(self, renew: Callable[[], object], *, has_news: Callable[[], bool] | None = None) -> None:
         self._renew = renew
+        self._has_news = has_news
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._renewed_at = time.monotonic()
@@ -59,9 +62,24 @@ class Renewal:
         self._lost.wait(seconds)
         return not self.is_lost()
 
+    def _wait(self) -> bool:
+        """Wait until the lease is to be renewed; True when that is over."""
+        if self._has_news is None:
+            return self._stop.wait(settings.LEASE_RENEW_S)
+        due = time.monotonic() + settings.LEASE_RENEW_S
+        while (left := due - time.monotonic()) > 0:
+            if self._stop.wait(min(LOOK_S, left)):
+                return True
+            try:
+                if self._has_news():
+                    return False
+            except Exception as error:  # what the command writes must not cost it the lease
+                log.warning("lease.news_failed", error=type(error).__name__)
+        return False
+
     def _loop(self) -> None:
         try:
-            while not self._stop.wait(settings.LEASE_RENEW_S):
+            while not self._wait():
                 try:
                     self._renew()
                     self._renewed_at = time.monotonic()

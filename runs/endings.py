@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autopack_site.kernel import clock
-from runs import budgets, outbox, ports
+from runs import budgets, meters, outbox, ports
 from runs.lifecycle import CAUSE_EVENTS, AttemptState, Cause, PhaseState, RunState, TierState
 from runs.models import Attempt, Lease, Phase, Run, Tier
 from runs.transitions import SYSTEM, move, note
@@ -23,7 +23,7 @@ def close_attempt(attempt: Attempt, state: AttemptState, *, code: str = "", reas
     attempt.ended_at = clock.now()
     attempt.save(update_fields=["state", "failure_code", "failure_reason", "ended_at"])
     if was_running:
-        budgets.settle(attempt, budgets.UNKNOWN_USAGE, reason=code or str(state))
+        meters.settle(attempt, budgets.UNKNOWN_USAGE, reason=code or str(state))
 
 
 def drop_open_work(phase: Phase, reason: str) -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Max
 
 from autopack_site.kernel import clock
-from runs import budgets, outbox
+from runs import budgets, meters, outbox, rows
 from runs.agents import agents_for, serving
 from runs.diff_size import held_to
 from runs.endings import close_attempt, fail_phase
@@ -147,6 +147,9 @@ def fail_build(
 ) -> None:
     """Count a weak build and decide what follows."""
     close_attempt(attempt, state, code=code, reason=reason)
+    if cause == Cause.BUDGET:  # what follows is judged by the counters, which moved
+        rows.reread(phase)
+        rows.reread(run)
     if attempt.kind == Attempt.Kind.BUILD:
         phase.builder_attempts += 1
         Phase.objects.filter(pk=phase.pk).update(builder_attempts=phase.builder_attempts)
@@ -154,6 +157,34 @@ def fail_build(
         phase, f"attempt_{state.lower()}", why=f"{code}: {reason}", data={"attempt": attempt.pk, "code": code}
     )
     after_failure(run, phase, attempt, cause)
+
+
+def fail_audit(run: Run, phase: Phase, attempt: Attempt, code: str, reason: str) -> None:
+    """Count an audit that came to no verdict, and ask for another."""
+    close_attempt(attempt, AttemptState.FAILED, code=code, reason=reason)
+    phase.auditor_attempts += 1
+    Phase.objects.filter(pk=phase.pk).update(auditor_attempts=phase.auditor_attempts)
+    rows.reread(phase)
+    rows.reread(run)
+    note(phase, "audit_failed", why=f"{code}: {reason}", data={"attempt": attempt.pk})
+    want_audit(run, phase, attempt.target, attempt.purpose)
+
+
+def stop_spent(run: Run, phase: Phase, attempt: Attempt, limit: str, why: str) -> None:
+    """End an attempt that has spent a cap and is not done; the cap is named as its failure."""
+    reason = f"{limit} was spent before the work was done. {why}"
+    if attempt.kind == Attempt.Kind.AUDIT:
+        fail_audit(run, phase, attempt, limit, reason)
+    else:
+        fail_build(run, phase, attempt, Cause.BUDGET, AttemptState.FAILED, limit, reason)
+
+
+def give_back(run: Run, phase: Phase, attempt: Attempt, why: str) -> None:
+    """Take a phase back from an agent without a result: it vanished, gave up, or has spent its budget."""
+    if spent := meters.spent_cap(attempt):
+        stop_spent(run, phase, attempt, spent, why)
+    else:
+        lose_attempt(run, phase, attempt, why)
 
 
 def lose_attempt(run: Run, phase: Phase, attempt: Attempt, why: str) -> None:

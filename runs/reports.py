@@ -14,6 +14,7 @@ from django.db.models import Avg, Case, Count, F, FloatField, Q, Sum, Value, Whe
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from autopack_site.kernel.clock import stamp
+from runs import spend_figures
 from runs.lifecycle import Cause, PhaseState
 from runs.models import Attempt, Phase, Run, Tier
 from runs.querysets import RunQuerySet
@@ -101,11 +102,12 @@ def tier_figures(run_id: str) -> Shape:
 
 
 def budget_figures(runs: RunQuerySet, *, since: datetime | None, until: datetime | None) -> Shape:
-    """Return the budget analysis of the runs that ended in the window, but for its rows. Five queries.
+    """Return the budget analysis of the runs that ended in the window, but for its rows. Eleven queries.
 
     `by_limit` counts runs by the limit that ended them; `by_tier` and `by_category_complexity` count the
     phases of these runs that failed by a budget, with their tokens. `audits_helped` is about all runs of the
-    window: phases that an Auditor looked at after a failure, and how many of them completed.
+    window: phases that an Auditor looked at after a failure, and how many of them completed; and patches that an
+    Auditor refused though no gate had. So are `by_agent`, `by_model` and `cost_per_accepted_phase` (`spend_figures`).
     """
     ended = runs.ended_within(since, until)
     failed = ended.out_of_budget()
@@ -123,6 +125,10 @@ def budget_figures(runs: RunQuerySet, *, since: datetime | None, until: datetime
         "by_limit": dict(limits.order_by("-runs", "failure_code")[:MAX_SLICES]),
         "by_tier": _slices(phases.values(slice=F("tier__tier_id"))),
         "by_category_complexity": _slices(phases.values(slice=kind)),
+        "overrun": spend_figures.overrun(ended),
+        "by_agent": spend_figures.by_agent(ended, MAX_SLICES),
+        "by_model": spend_figures.by_model(ended, MAX_SLICES),
+        "cost_per_accepted_phase": spend_figures.accepted(ended),
         "audits_helped": _audits(ended),
     }
 
@@ -153,6 +159,7 @@ def _audits(ended: RunQuerySet) -> Shape:
         "phases": phases,
         "completed": found["completed"],
         "share": found["completed"] / phases if phases else 0.0,
+        "objections": spend_figures.objections(ended),
         "tokens_used": int(found["tokens_used"]),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autopack_site.kernel.prepared import Prepared
-from runs.models import ApiToken, Attempt, Lease, Phase, Run, Tier
+from runs.models import ApiToken, Attempt, Lease, Meter, Phase, Run, Tier
 
 # Each takes the key that its name says; what belongs to the row comes with it.
 run_to_lock = Prepared[Run](lambda run_id: Run.objects.select_for_update(of=("self",)).filter(pk=run_id))
@@ -47,6 +47,7 @@ phases_shown = Prepared[Phase](
         run=run_id
     )
 )
+meter_of_attempt = Prepared[Meter](lambda attempt_id: Meter.objects.filter(attempt=attempt_id))
 token_by_digest = Prepared[ApiToken](
     lambda digest: ApiToken.objects.select_related("agent", "project").filter(digest=digest)
 )

@@ -20,7 +20,7 @@ from autopack_site.kernel.errors import AutopackError
 from runs import agents, budgets, gate_queue, outbox, ports, rows
 from runs.endings import cleanliness, close_tier, end_run, fail_phase, finish_run, release, skip_phase
 from runs.errors import RunNotFound
-from runs.judgement import lose_attempt
+from runs.judgement import give_back
 from runs.lifecycle import (
     CAUSE_STATES,
     LIVE_RUN_STATES,
@@ -192,7 +192,7 @@ def _lose_expired(run: Run, now: datetime) -> None:
     for lease in run.leases.expired(now).select_related("attempt", "phase__tier"):
         release(lease, "expired")
         if lease.attempt.state == AttemptState.RUNNING:
-            lose_attempt(run, lease.phase, lease.attempt, f"The lease of {lease.owner} ran out")
+            give_back(run, lease.phase, lease.attempt, f"The lease of {lease.owner} ran out")
 
 
 def _expire_claims(phases: list[Phase], now: datetime) -> None:

@@ -48,6 +48,8 @@ class AttemptOut(serializers.Serializer[Attempt]):
     verdict = serializers.CharField()
     notes = serializers.CharField()
     tokens_reserved = serializers.IntegerField()
+    token_cap = serializers.IntegerField(allow_null=True)
+    overrun = serializers.IntegerField(allow_null=True)
     tokens_used = serializers.IntegerField(allow_null=True)
     usage_source = serializers.CharField()
     usage = serializers.DictField()

@@ -14,7 +14,7 @@ from autopack_site.kernel.errors import NotFound
 from integration.console.side_by_side import SHOWN_BYTES, ShownPatch, show
 from integration.models import GateRun
 from runs.lifecycle import AttemptState
-from runs.models import Attempt, Lease, TokenEntry
+from runs.models import Attempt, Lease, Meter, TokenEntry
 
 SHOWN_JSON_CHARS = 20_000
 _ENDED = frozenset(
@@ -41,6 +41,7 @@ class AttemptPage:
     audits: tuple[Attempt, ...]
     leases: tuple[Lease, ...]
     entries: tuple[TokenEntry, ...]
+    meter: Meter | None
     usage: tuple[tuple[str, str], ...]
     report: tuple[tuple[str, str], ...]
 
@@ -60,7 +61,7 @@ class AttemptPage:
 def load(attempt_id: str) -> AttemptPage:
     """Read the page, but for the patch. Raises AttemptNotFound."""
     attempt = (
-        Attempt.objects.select_related("phase__tier", "run__project", "target")
+        Attempt.objects.select_related("phase__tier", "run__project", "target", "meter")
         .defer("patch", "target__patch", "run__config", "phase__limits", "phase__description")
         .filter(pk=attempt_id)
         .first()
@@ -76,6 +77,7 @@ def load(attempt_id: str) -> AttemptPage:
         audits=tuple(audits),
         leases=tuple(Lease.objects.filter(attempt=attempt).order_by("fence")),
         entries=tuple(TokenEntry.objects.filter(attempt=attempt).order_by("id")),
+        meter=getattr(attempt, "meter", None),
         usage=_rows(attempt.usage),
         report=_rows(attempt.report),
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 from integration.sandbox import bubblewrap, plain
 from integration.sandbox.errors import SandboxMisuse
-from integration.sandbox.spec import Command, Limits, Outcome, Reason, SandboxKind
+from integration.sandbox.spec import Command, Limits, Outcome, Reason, SandboxKind, Wish
 from integration.sandbox.sweep import sweep
 
 POLL_S = 0.2
@@ -31,6 +31,8 @@ CHUNK_BYTES = 65536
 TAIL_BYTES = 2000
 SHIM_GRACE_S = 15.0  # past the wall limit, or past our word to end; the shim itself gives up killing at 10 s
 ROOT = Path(__file__).resolve().parent.parent.parent
+END, TELL = b"t", b"n"  # the shim's words
+_WORDS: dict[Wish, bytes] = {"": b"", "end": END, "tell": TELL}
 BOOT = f"import sys; sys.path.append({str(ROOT)!r}); from integration.sandbox.shim.main import main; main"
 
 
@@ -52,6 +54,7 @@ class _Run:
         self.truncated = False
         self.tail = b""
         self.report = b""
+        self.said = b""  # the words that the shim was given
 
     def take(self, chunk: bytes) -> None:
         room = self.limit_bytes - self.output_bytes
@@ -97,6 +100,7 @@ def _order(command: Command, *, uid: int | None, kind: SandboxKind) -> dict[str,
         "rlimits": _rlimits(limits, own),
         "processes": limits.processes + 1,  # pid 1 of the namespace
         "wall_s": limits.wall_s,
+        "grace_s": limits.grace_s,
         "cpu_s": limits.cpu_s,
         "memory_bytes": limits.memory_bytes,
     }
@@ -156,11 +160,17 @@ def _read(handle: int) -> bytes | None:
 
 
 def _pump(
-    run: _Run, control: int, output: int, status: int, *, should_stop: Callable[[], bool], wall_s: float
+    run: _Run,
+    control: int,
+    output: int,
+    status: int,
+    *,
+    should_stop: Callable[[], bool],
+    wish: Callable[[], Wish],
+    limits: Limits,
 ) -> None:
-    """Move output until the shim has reported; pass on our wish to end."""
-    word = b""
-    give_up = time.monotonic() + wall_s + SHIM_GRACE_S
+    """Move output until the shim has reported; pass on our wishes, each once."""
+    give_up = time.monotonic() + limits.wall_s + SHIM_GRACE_S
     next_look = time.monotonic() + POLL_S
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
@@ -183,12 +193,14 @@ def _pump(
                 wanted = b"o"
             elif time.monotonic() >= next_look:
                 next_look = time.monotonic() + POLL_S
-                wanted = b"c" if should_stop() else b""
-            if wanted and not word:
-                word = wanted
-                give_up = min(give_up, time.monotonic() + SHIM_GRACE_S)
+                wanted = b"c" if should_stop() else _WORDS[wish()]
+            if wanted and wanted not in run.said:
+                run.said += wanted
+                if wanted != TELL:
+                    grace_s = limits.grace_s if wanted == END else 0.0
+                    give_up = min(give_up, time.monotonic() + grace_s + SHIM_GRACE_S)
                 with contextlib.suppress(BrokenPipeError):
-                    os.write(control, word)
+                    os.write(control, wanted)
 
 
 def _run_as(
@@ -200,13 +212,14 @@ def _run_as(
     should_stop: Callable[[], bool],
     uid: int | None,
     hold: Sequence[int],
+    wish: Callable[[], Wish] = lambda: "",
 ) -> Outcome:
     started = time.monotonic()
     run = _Run(on_output, command.limits.output_bytes)
     order = _order(command, uid=uid, kind=kind)
     shim, control, output, status = _start(order, hold)
     try:
-        _pump(run, control, output, status, should_stop=should_stop, wall_s=command.limits.wall_s)
+        _pump(run, control, output, status, should_stop=should_stop, wish=wish, limits=command.limits)
         while not run.truncated and (data := _read(output)):  # what was still in the pipe
             run.take(data)
     finally:
@@ -245,6 +258,7 @@ def _run_as(
         output_bytes=run.output_bytes,
         truncated=run.truncated,
         detail=why,
+        asked=END in run.said,
     )
 
 
@@ -303,6 +317,7 @@ def run(
     uid: int | None,
     hold: Sequence[int] = (),
     using: Detection | None = None,
+    wish: Callable[[], Wish] = lambda: "",
 ) -> Outcome:
     """Run command in the best sandbox there is and return what came of it; nothing it started outlives this.
 
@@ -311,7 +326,9 @@ def run(
     exception of either ends it too and passes through. Under root `uid` is the bare numeric uid to drop to
     (the checkout must be its: `ownership.hand_over`), else None. `hold` are descriptors that the shim keeps
     open until all is dead, even when this process is killed: the uid's lock. `using` is an answer of
-    `detect`, to run in a given sandbox.
+    `detect`, to run in a given sandbox. `wish` is asked as often: `end` sends SIGTERM to the command's process
+    group, which then has `limits.grace_s` seconds before all is killed (`stopped`); `tell` sends SIGUSR1 to the
+    program itself. Each is passed on once.
 
     Raises SandboxMisuse for a uid that doesn't fit or a path that doesn't exist. A command that can't be
     started is an outcome (`start_failed`), not an error.
@@ -319,5 +336,12 @@ def run(
     _check(command, uid)
     found = using or detect(uid)
     return _run_as(
-        found.kind, found.detail, command, on_output=on_output, should_stop=should_stop, uid=uid, hold=hold
+        found.kind,
+        found.detail,
+        command,
+        on_output=on_output,
+        should_stop=should_stop,
+        uid=uid,
+        hold=hold,
+        wish=wish,
     )

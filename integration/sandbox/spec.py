@@ -10,7 +10,9 @@ from typing import Literal
 from integration.sandbox.errors import SandboxMisuse
 
 SandboxKind = Literal["bubblewrap", "none"]
-Reason = Literal["exited", "timeout", "cancelled", "output_limit", "start_failed", "killed"]
+Reason = Literal["exited", "timeout", "cancelled", "stopped", "output_limit", "start_failed", "killed"]
+#: What the caller wishes of a running command: nothing, that it be told (SIGUSR1), that it end (SIGTERM).
+Wish = Literal["", "tell", "end"]
 
 MIB = 1024 * 1024
 
@@ -23,7 +25,7 @@ class Limits:
     kernel). `memory_bytes` bounds the private memory of each process in the kernel (RLIMIT_DATA, because
     Java, Go and V8 reserve far more address space than they use) and the tree's as measured four times a
     second. `processes` counts threads too. `tmp_bytes` sizes the /tmp that bubblewrap gives;
-    `output_bytes` ends the command when passed.
+    `output_bytes` ends the command when passed. `grace_s` is what a command has to end after it was asked to.
     """
 
     wall_s: float = 600.0
@@ -34,6 +36,7 @@ class Limits:
     output_bytes: int = 64 * MIB
     tmp_bytes: int = 1024 * MIB
     open_files: int = 4096
+    grace_s: float = 30.0
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -82,6 +85,9 @@ class Command:
 class Outcome:
     """What happened. `exit_code` and `signal` are set for `exited` only, one of the two.
 
+    `asked` says that the command was asked to end before it did: `exited` then means within its grace,
+    `stopped` that it was killed at the end of that.
+
     In bubblewrap a program killed by signal N and one that exits with 128+N look alike: both are told as
     the signal. `peak_memory_bytes` and `cpu_s` are measured over the tree and are lower bounds.
     `output_bytes` counts what was handed to `on_output`; `truncated` says that there was more. `detail`
@@ -99,6 +105,7 @@ class Outcome:
     output_bytes: int
     truncated: bool
     detail: str = ""
+    asked: bool = False
 
     @property
     def succeeded(self) -> bool:

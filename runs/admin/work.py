@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from runs.admin.base import HistoryAdmin
-from runs.models import Attempt, Lease, Outbox
+from runs.models import Attempt, Lease, Meter, Outbox
 from runs.retries import send_again
 from strategy.admin import DecidingAdmin, Decision
 
@@ -23,7 +23,7 @@ class AttemptAdmin(HistoryAdmin):
     deferred = ("patch", "brief_notes", "notes", "report", "usage", "failure_reason")
     list_display = [
         "id", "run", "phase", "kind", "number", "state", "agent", "verdict", "failure_code", "tokens_used",
-        "usage_source", "created_at",
+        "overrun", "usage_source", "created_at",
     ]  # fmt: skip
     list_select_related = ["run", "phase__run"]
     list_filter = ["kind", "state", "verdict", "usage_source"]
@@ -39,6 +39,11 @@ class AttemptAdmin(HistoryAdmin):
         """Return what the page shows."""
         return self.get_readonly_fields(request, obj)
 
+    @admin.display(description="overrun")
+    def overrun(self, attempt: Attempt) -> int | None:
+        """Return the tokens spent beyond what the attempt was given; nothing where that is not known."""
+        return attempt.overrun
+
     @admin.display(description="patch")
     def patch_text(self, attempt: Attempt) -> str:
         """Return the beginning of the patch; bytes that are no text are replaced."""
@@ -46,6 +51,27 @@ class AttemptAdmin(HistoryAdmin):
         text = patch[:SHOWN_PATCH_BYTES].decode("utf-8", "replace")
         rest = len(patch) - SHOWN_PATCH_BYTES
         return text if rest <= 0 else f"{text}\n... {rest} bytes more"
+
+
+@admin.register(Meter)
+class MeterAdmin(HistoryAdmin):
+    """What agents reported of their spending while they worked."""
+
+    list_display = [
+        "attempt",
+        "tokens",
+        "turns",
+        "state",
+        "limit",
+        "stop_by",
+        "reports",
+        "lower_reports",
+        "reported_at",
+    ]
+    list_select_related = ["attempt"]
+    list_filter = ["state", "limit"]
+    search_fields = ["attempt__id", "attempt__run__run_id", "attempt__agent"]
+    raw_id_fields = ["attempt"]
 
 
 @admin.register(Lease)

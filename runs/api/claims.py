@@ -22,6 +22,7 @@ from runs.api.serializers.claims import (
     ReleaseIn,
 )
 from runs.api.views import AgentView
+from runs.figures import read
 from runs.services import Claim
 from strategy.rules import canonical_category
 from strategy.services import project_for
@@ -123,14 +124,28 @@ class HeartbeatView(_WorkerView):
         request=HeartbeatIn,
         responses=answers({200: HeartbeatOut}, 404, 409),
         operation_id="heartbeat",
-        examples=shown(sent={"fence": 1}, answered={"expires_at": examples.LATER}),
+        examples=shown(
+            sent={"fence": 1, "usage": {"input_tokens": 80_000, "output_tokens": 6_000, "model": "a-model"}},
+            answered={
+                "expires_at": examples.LATER,
+                "budget": {
+                    "spent": 86_000,
+                    "cap": 100_000,
+                    "state": "nearly_spent",
+                    "limit": "max_attempt_tokens",
+                    "stop_by": None,
+                    "turns": None,
+                    "turn_cap": None,
+                },
+            },
+        ),
     )
     def post(self, request: Request, lease_id: str) -> Response:
-        """Extend the lease by its ttl from now. A 409 means: stop."""
+        """Extend the lease by its ttl from now, say what is used, hear what is left. A 409 means: stop."""
         body = self.body(HeartbeatIn)
         self.require_lease(lease_id)
-        ends = services.heartbeat(lease_id, fence=body["fence"])
-        return Response(HeartbeatOut({"expires_at": ends}).data)
+        beat = services.heartbeat(lease_id, fence=body["fence"], figures=read(body.get("usage")))
+        return Response(HeartbeatOut(beat).data)
 
 
 class ReleaseView(_WorkerView):

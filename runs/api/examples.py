@@ -53,6 +53,7 @@ RUN_ROW = {
     **{name: value for name, value in RUN.items() if name not in ("promotion_eligible_to_main", "tiers")},
     "project_id": "shop",
     "token_cap": 2_000_000,
+    "overrun": 0,
 }
 EVENTS = {
     "run_id": RUN_ID,

@@ -21,7 +21,12 @@ BACKLOG_SUMMARY = {
 }  # fmt: skip
 BUDGET_ANALYSIS = {
     "total_budget_failures": 0, "average_token_utilization": 0.0, "by_limit": {}, "by_tier": {},
-    "by_category_complexity": {}, "audits_helped": {"audits": 0, "phases": 0, "completed": 0, "share": 0.0,
+    "by_category_complexity": {}, "overrun": {"runs": 0, "tokens": 0},
+    "by_agent": {"night-shift": {"attempts": 2, "merged": 2, "tokens_used": 36800,
+    "unknown_usage": 0, "overrun": 0, "cost_usd": 0.22, "unknown_cost": 0}}, "by_model": {"a-model": {"attempts": 2,
+    "merged": 2, "tokens_used": 36800, "unknown_usage": 0, "overrun": 0, "cost_usd": 0.22, "unknown_cost": 0}},
+    "cost_per_accepted_phase": {"accepted_phases": 2, "tokens": 18400.0, "cost_usd": 0.11, "unknown_usage": 0,
+    "unknown_cost": 0}, "audits_helped": {"audits": 0, "phases": 0, "completed": 0, "share": 0.0, "objections": 0,
     "tokens_used": 0}, "failures": [], "next_cursor": None,
 }  # fmt: skip
 METRICS_RUNS = {
@@ -51,7 +56,8 @@ PHASE_DETAIL = {
     "auditor_profile": None, "default_severity": "minor", "incident_token_cap": 500000, "max_attempt_tokens":
     100000, "audit_after_failures": 2, "max_auditor_attempts": 2, "max_builder_attempts": 3}, "state":
     "COMPLETE", "version": 4, "fence": 1, "builder_attempts": 1, "auditor_attempts": 0, "lost_attempts": 0,
-    "tokens_used": 18400, "tokens_reserved": 0, "minor_issues_count": 1, "major_issues_count": 0, "notes": "",
+    "tokens_used": 18400, "tokens_reserved": 0, "overrun": 0,
+    "minor_issues_count": 1, "major_issues_count": 0, "notes": "",
     "audit_request": None, "commit_sha": "0dfed270a66f2177a041b23c2eca4b1739e4d406", "failure_cause": "",
     "failure_code": "", "failure_reason": None, "ready_at": "2026-03-02T22:38:43.694403Z", "claim_deadline_at":
     None, "started_at": "2026-03-02T22:38:43.718516Z", "completed_at": "2026-03-02T22:38:43.990592Z", "lease":
@@ -60,7 +66,8 @@ PHASE_DETAIL = {
     "3ebe1265eb2f15024882f0220d4ded91009fec57a5a3b41e8944beca21af6604", "patch_bytes": 145, "base_commit":
     "a2a52172c556efb267093d81466b441bce0c228c", "candidate_sha": "0dfed270a66f2177a041b23c2eca4b1739e4d406",
     "rebuilds": 0, "infra_failures": 0, "failure_code": "", "failure_reason": "", "is_policy_refusal": False,
-    "target_id": None, "purpose": "", "profile": "", "verdict": "", "notes": "", "tokens_reserved": 0,
+    "target_id": None, "purpose": "", "profile": "", "verdict": "", "notes": "",
+    "tokens_reserved": 0, "token_cap": 100000, "overrun": 0,
     "tokens_used": 18400, "usage_source": "reported", "usage": {"model": "a-model", "input_tokens": 15000,
     "output_tokens": 3400}, "created_at": "2026-03-02T22:38:43.724693Z", "submitted_at":
     "2026-03-02T22:38:43.780931Z", "ended_at": None}], "gate_runs": [{"gate_run_id":
@@ -172,7 +179,8 @@ UPDATED = {
     "default_severity": "major", "incident_token_cap": 800000, "max_attempt_tokens": 160000,
     "audit_after_failures": 1, "max_auditor_attempts": 3, "max_builder_attempts": 2}, "state": "FAILED",
     "version": 5, "fence": 1, "builder_attempts": 0, "auditor_attempts": 0, "lost_attempts": 0, "tokens_used":
-    18400, "tokens_reserved": 0, "minor_issues_count": 0, "major_issues_count": 0, "notes": "", "audit_request":
+    18400, "tokens_reserved": 0, "overrun": 0,
+    "minor_issues_count": 0, "major_issues_count": 0, "notes": "", "audit_request":
     None, "commit_sha": "", "failure_cause": "review", "failure_code": "operator-failed", "failure_reason":
     "superseded", "ready_at": "2026-03-02T22:38:43.696648Z", "claim_deadline_at": None, "started_at":
     "2026-03-02T22:38:44.015526Z", "completed_at": "2026-03-02T22:38:44.398916Z"},

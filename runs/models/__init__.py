@@ -3,6 +3,7 @@
 from runs.models.agents import Agent, ApiToken
 from runs.models.answers import KeptAnswer
 from runs.models.history import Outbox, TokenEntry, Transition
+from runs.models.meters import Meter
 from runs.models.plan import Phase, Run, Tier
 from runs.models.work import Attempt, Lease
 
@@ -12,6 +13,7 @@ __all__ = [
     "Attempt",
     "KeptAnswer",
     "Lease",
+    "Meter",
     "Outbox",
     "Phase",
     "Run",

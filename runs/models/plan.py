@@ -94,6 +94,11 @@ class Run(models.Model):
         return f"autonomous/{self.run_id}"
 
     @property
+    def overrun(self) -> int:
+        """Tokens spent beyond the run's cap: late reports are booked over any cap."""
+        return max(self.tokens_used - self.token_cap, 0)
+
+    @property
     def is_terminal(self) -> bool:
         """Tell whether the run has ended."""
         return self.state.startswith("DONE_")
@@ -228,6 +233,12 @@ class Phase(models.Model):
     def is_terminal(self) -> bool:
         """Tell whether the phase has ended."""
         return self.state in (PhaseState.COMPLETE, PhaseState.FAILED, PhaseState.SKIPPED)
+
+    @property
+    def overrun(self) -> int:
+        """Tokens spent beyond the phase's cap."""
+        cap = self.limits.get("incident_token_cap")
+        return max(self.tokens_used - cap, 0) if isinstance(cap, int) else 0
 
     def is_unclaimed_since(self, now: datetime) -> bool:
         """Tell whether nobody claimed or audited it by its claim deadline (`PhaseQuerySet.unclaimed_since`)."""

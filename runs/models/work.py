@@ -69,6 +69,8 @@ class Attempt(models.Model):
     notes = models.TextField(blank=True, default="")
     report = models.JSONField(default=dict, blank=True)
     tokens_reserved = models.BigIntegerField(default=0)
+    # what it was given when it started; what it spends beyond is its overrun
+    token_cap = models.BigIntegerField(null=True, blank=True)
     tokens_used = models.BigIntegerField(null=True, blank=True)
     usage = models.JSONField(default=dict, blank=True)
     usage_source = models.CharField(max_length=16, choices=UsageSource.choices, default=UsageSource.UNKNOWN)
@@ -109,6 +111,13 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.phase_id}:{self.kind}:{self.number}"
+
+    @property
+    def overrun(self) -> int | None:
+        """Tokens spent beyond what it was given; None where one of them is unknown."""
+        if self.tokens_used is None or self.token_cap is None:
+            return None
+        return max(self.tokens_used - self.token_cap, 0)
 
 
 class Lease(models.Model):

@@ -8,7 +8,7 @@ from runs.services.audits import (
     submit_audit_unleased,
 )
 from runs.services.builds import BuildResult, fail_attempt, submit_build, submit_build_unleased
-from runs.services.claims import Claim, claim_phase, heartbeat, release_lease
+from runs.services.claims import Claim, Heartbeat, claim_phase, heartbeat, release_lease
 from runs.services.control import cancel_run, note_issue_counts
 from runs.services.hand import set_phase_state
 from runs.services.start import start_plan_document, start_run
@@ -28,6 +28,7 @@ __all__ = [
     "AuditResult",
     "BuildResult",
     "Claim",
+    "Heartbeat",
     "SuggestedPatch",
     "begin_merge",
     "cancel_run",

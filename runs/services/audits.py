@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
-from runs import budgets, outbox, ports
+from runs import budgets, meters, outbox, ports
 from runs.endings import close_attempt, fail_phase, release
 from runs.errors import LeaseHeld, NoAudit, PatchChanged
 from runs.judgement import next_number, open_audit, requeue
@@ -122,7 +122,7 @@ def _same_patch(audit: Attempt, result: AuditResult) -> None:
 
 def _decide(run: Run, phase: Phase, audit: Attempt, result: AuditResult, by: str) -> Attempt:
     ports.ledger().record(phase.pk, result.issues, reporter=by)
-    budgets.settle(audit, result.usage, reason="verdict submitted")
+    meters.settle(audit, result.usage, reason="verdict submitted")
     audit.state, audit.verdict, audit.notes = AttemptState.DECIDED, result.verdict, result.notes[:20_000]
     audit.agent = by
     audit.report = {"confidence": result.confidence, "patches": [p.description for p in result.patches]}

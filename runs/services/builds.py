@@ -9,17 +9,21 @@ from typing import Any
 from django.conf import settings
 
 from autopack_site.kernel import clock
-from runs import budgets, outbox, ports
-from runs.endings import close_attempt, release
-from runs.errors import LeaseHeld, LeaseNotFound, NoBuild, PhaseNotReady, StaleLease
-from runs.judgement import fail_build, lose_to_environment, want_audit
+from runs import budgets, meters, outbox, ports
+from runs.endings import release
+from runs.errors import LeaseHeld, NoBuild, PhaseNotReady, StaleLease
+from runs.figures import Figures
+from runs.judgement import fail_audit, fail_build, lose_to_environment, stop_spent
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
-from runs.models import Attempt, Lease, Phase, Run
+from runs.models import Attempt, Lease, Run
 from runs.ports import IssueReport
 from runs.services.claims import grant, open_build
+from runs.services.late import book_late
 from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
 from runs.supervisor import locked_run
 from runs.transitions import note
+
+_UNKNOWN = Figures()
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
                 raise NoBuild("This lease is for an audit, not for a build")
             return _take(run, lease, result)
     except StaleLease:
-        _book_late(lease_id, result)
+        book_late(lease_id, result.usage, result.issues)
         raise
 
 
@@ -88,30 +92,37 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
         raise
     except StaleLease:
         if lease is not None:
-            _book_late(lease.pk, result)
+            book_late(lease.pk, result.usage, result.issues)
         raise
 
 
-def fail_attempt(lease_id: str, *, fence: int, code: str, reason: str, cause: Cause = Cause.REVIEW) -> None:
+def fail_attempt(
+    lease_id: str,
+    *,
+    fence: int,
+    code: str,
+    reason: str,
+    cause: Cause = Cause.REVIEW,
+    figures: Figures = _UNKNOWN,
+) -> None:
     """Record that the holder of a lease failed: killed at its time limit, exited badly, changed nothing.
 
     `cause` ENVIRONMENT (a missing command, a broken checkout) costs no attempt; the third such failure of a
-    phase ends it. Raises StaleLease.
+    phase ends it. Where a cap was spent, that cap is the failure. `figures` are what it had used. Raises StaleLease.
     """
     with locked_run(run_id_of_lease(lease_id)) as run:
         lease = live_lease(lease_id, fence)
         attempt, phase = lease.attempt, lease.phase
         release(lease, "failed")
+        meters.keep(attempt, figures)
+        if spent := meters.spent_cap(attempt):
+            stop_spent(run, phase, attempt, spent, f"{code}: {reason}")
+            return
         if cause == Cause.ENVIRONMENT:
             lose_to_environment(run, phase, attempt, code=code, reason=reason)
             return
         if attempt.kind == Attempt.Kind.AUDIT:
-            close_attempt(attempt, AttemptState.FAILED, code=code, reason=reason)
-            phase.auditor_attempts += 1
-            Phase.objects.filter(pk=phase.pk).update(auditor_attempts=phase.auditor_attempts)
-            reload(phase, run)
-            note(phase, "audit_failed", why=f"{code}: {reason}", data={"attempt": attempt.pk})
-            want_audit(run, phase, attempt.target, attempt.purpose)
+            fail_audit(run, phase, attempt, code, reason)
             return
         attempt.fingerprint = hashlib.sha256(f"{code}:{reason}".encode()).hexdigest()
         attempt.save(update_fields=["fingerprint"])
@@ -122,7 +133,8 @@ def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
     attempt, phase = lease.attempt, lease.phase
     release(lease, "submitted")
     ports.ledger().record(phase.pk, result.issues, reporter=lease.owner)
-    budgets.settle(attempt, result.usage, reason="result submitted")
+    spent = meters.spent_cap(attempt)
+    meters.settle(attempt, result.usage, reason="result submitted")
     attempt.notes = result.notes[:20_000]
     attempt.report = {**result.report, "needs_review": result.status == "needs_review"}
     attempt.submitted_at = clock.now()
@@ -136,28 +148,18 @@ def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
     reload(phase, run)  # what follows is judged by the counters, which moved
     attempt.state = AttemptState.SUBMITTED  # settled already: closing it must not settle again
     attempt.save()
-    if result.patch.strip() or result.status not in ("success", "needs_review"):
+    cause = Cause.REVIEW
+    if spent:
+        cause, code = Cause.BUDGET, spent
+        reason = f"{spent} was spent before the work was done; the builder reported {result.status!r}"
+    elif result.patch.strip() or result.status not in ("success", "needs_review"):
         code, reason = "builder-failed", f"The builder reported {result.status!r}"
     else:
         code, reason = "empty-patch", "The builder changed nothing"
     attempt.fingerprint = hashlib.sha256(f"{code}:{result.status}".encode()).hexdigest()
     attempt.save(update_fields=["fingerprint"])
-    fail_build(run, phase, attempt, Cause.REVIEW, AttemptState.FAILED, code, reason)
+    fail_build(run, phase, attempt, cause, AttemptState.FAILED, code, reason)
     return attempt
-
-
-def _book_late(lease_id: str, result: BuildResult) -> None:
-    lease = Lease.objects.filter(pk=lease_id).first()
-    if lease is None:
-        raise LeaseNotFound(f"Lease {lease_id} not found")
-    with locked_run(lease.run_id):
-        pass  # a lease that ran out and was not swept yet is lost by the advance at the block's end
-    with locked_run(lease.run_id):
-        attempt = Attempt.objects.select_related("phase").get(pk=lease.attempt_id)
-        if result.usage.tokens is not None and attempt.state != AttemptState.RUNNING:
-            budgets.book_late(attempt, result.usage)
-        ports.ledger().record(attempt.phase_id, result.issues, reporter=lease.owner)
-        note(attempt.phase, "late_result", who=lease.owner, data={"attempt": attempt.pk})
 
 
 def _book_late_on_phase(run_id: str, phase_id: str, agent: str, result: BuildResult) -> None:
@@ -167,6 +169,6 @@ def _book_late_on_phase(run_id: str, phase_id: str, agent: str, result: BuildRes
             return
         last = phase.attempts.builds().select_related("phase").order_by("-created_at").first()
         if last is not None and last.agent == agent and result.usage.tokens and last.tokens_used is None:
-            budgets.book_late(last, result.usage)
+            meters.book_late(last, result.usage)
         ports.ledger().record(phase.pk, result.issues, reporter=agent)
         note(phase, "late_result", who=agent)

@@ -11,13 +11,15 @@ from django.db import transaction
 from django.db.models import F
 
 from autopack_site.kernel import clock
-from runs import budgets, outbox
+from runs import budgets, meters, outbox
 from runs.brief import brief_for
 from runs.endings import release
 from runs.errors import LeaseHeld, PhaseNotReady, RunEnded, StaleLease
-from runs.judgement import lose_attempt, next_number
+from runs.figures import Figures
+from runs.judgement import give_back, next_number
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, PhaseState
-from runs.models import Attempt, Lease, Phase, Run
+from runs.models import Attempt, Lease, Meter, Phase, Run
+from runs.services.late import book_late
 from runs.services.lookup import live_lease, phase_of, run_id_of_lease
 from runs.supervisor import locked_run
 from runs.transitions import move, note
@@ -37,6 +39,15 @@ class Claim:
     expires_at: datetime
     ttl_s: float
     brief: dict[str, Any]
+    budget: meters.Budget
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A lease's new end, and what its holder may still spend."""
+
+    expires_at: datetime
+    budget: meters.Budget
 
 
 def claim_phase(
@@ -142,7 +153,8 @@ def grant(run: Run, phase: Phase, attempt: Attempt, *, agent: str, ttl_s: float)
     Phase.objects.filter(pk=phase.pk).update(fence=F("fence") + 1, claim_deadline_at=None)
     phase.fence, phase.claim_deadline_at = fence, None
     attempt.state, attempt.agent, attempt.fence = AttemptState.RUNNING, agent, fence
-    attempt.save(update_fields=["state", "agent", "fence"])
+    attempt.token_cap = budgets.reservation(phase)
+    attempt.save(update_fields=["state", "agent", "fence", "token_cap"])
     lease = Lease.objects.create(
         run=run,
         phase=phase,
@@ -153,7 +165,7 @@ def grant(run: Run, phase: Phase, attempt: Attempt, *, agent: str, ttl_s: float)
         acquired_at=now,
         expires_at=now + timedelta(seconds=ttl_s),
     )
-    budgets.reserve(attempt, budgets.reservation(phase))
+    budgets.reserve(attempt, attempt.token_cap)
     if attempt.kind == Attempt.Kind.AUDIT:
         note(phase, "audit_claimed", who=agent, data={"attempt": attempt.pk, "fence": fence})
     kind = "audit" if attempt.kind == Attempt.Kind.AUDIT else "build"
@@ -168,27 +180,60 @@ def grant(run: Run, phase: Phase, attempt: Attempt, *, agent: str, ttl_s: float)
         expires_at=lease.expires_at,
         ttl_s=ttl_s,
         brief=brief_for(run, phase, attempt),
+        budget=meters.budget_of(attempt, None, phase.limits),
     )
 
 
-def heartbeat(lease_id: str, *, fence: int) -> datetime:
-    """Extend the lease by its ttl from now (the database's clock); return its new end.
+def heartbeat(lease_id: str, *, fence: int, figures: Figures | None = None) -> Heartbeat:
+    """Extend the lease by its ttl from now (the database's clock); say its new end and what is left to spend.
 
-    Raises LeaseNotFound and StaleLease: then the holder must stop. One conditional update; safe to repeat.
+    `figures` are cumulative for the attempt; see `runs.meters`. Once a cap is spent, no lease is extended past the
+    grace. Raises LeaseNotFound and StaleLease: then the holder must stop; figures that came with it are booked as
+    late. One conditional update, and one row more where figures come; safe to repeat.
     """
+    changes: list[meters.Change] = []
     with transaction.atomic():
         now = clock.database_now()
-        lease = Lease.objects.filter(pk=lease_id).first()
+        lease = _beating.filter(pk=lease_id).first()
         if lease is None:
             live_lease(lease_id, fence)
         assert lease is not None
-        ends = now + timedelta(seconds=lease.ttl_s)
-        rows = Lease.objects.filter(
+        meter: Meter | None = getattr(lease.attempt, "meter", None)
+        ends = _end(now + timedelta(seconds=lease.ttl_s), meter)
+        held = Lease.objects.filter(
             pk=lease_id, fence=fence, phase__fence=fence, released_at=None, expires_at__gt=now
-        ).update(expires_at=ends)
+        )
+        rows = held.update(expires_at=ends)
+        if rows == 1 and figures is not None and not figures.is_empty:
+            # the lease's row lock orders the reports; what another one wrote meanwhile is read again under it
+            meter, changes = meters.report(
+                lease.attempt, lease.phase.limits, meters.of(lease.attempt), figures, now=now
+            )
+            if _end(ends, meter) != ends:
+                ends = _end(ends, meter)
+                Lease.objects.filter(pk=lease_id).update(expires_at=ends)
     if rows != 1:
+        if figures is not None and not figures.is_empty:
+            book_late(lease_id, meters.usage_from(figures))
         raise StaleLease("The lease ran out, was released, or a newer claim exists", reason="stale")
-    return ends
+    if changes:  # in a transaction of its own: the run's lock comes before its leases'
+        with locked_run(lease.run_id) as run:
+            phase = Phase.objects.get(pk=lease.phase_id)
+            phase.run = run
+            for change in changes:
+                note(phase, change.event, who=lease.owner, why=change.why, data=change.data)
+    return Heartbeat(ends, meters.budget_of(lease.attempt, meter, lease.phase.limits))
+
+
+_beating = Lease.objects.select_related("attempt__meter", "phase").only(
+    "run_id", "owner", "ttl_s", "attempt__token_cap", "phase__limits",
+    *(f"attempt__meter__{name}" for name in ("tokens", "turns", "state", "limit", "stop_by")),
+)  # fmt: skip
+
+
+def _end(at: datetime, meter: Meter | None) -> datetime:
+    """Return the end of a lease that would last until `at`: not past the grace of a spent budget."""
+    return at if meter is None or meter.stop_by is None else min(at, meter.stop_by)
 
 
 def release_lease(lease_id: str, *, fence: int, why: str = "released by its holder") -> None:
@@ -196,4 +241,4 @@ def release_lease(lease_id: str, *, fence: int, why: str = "released by its hold
     with locked_run(run_id_of_lease(lease_id)) as run:
         lease = live_lease(lease_id, fence)
         release(lease, "released")
-        lose_attempt(run, lease.phase, lease.attempt, why)
+        give_back(run, lease.phase, lease.attempt, why)

@@ -47,8 +47,18 @@ class Story:
         ledger.begin_run(run.run_id, project.pk)
         return run
 
-    def spend(self, run: Run, phase_id: str, tokens: int, *, audit: bool = False, state: str = "") -> None:
-        """Settle one attempt of a phase: a build, or an audit after a failure."""
+    def spend(
+        self,
+        run: Run,
+        phase_id: str,
+        tokens: int | None,
+        *,
+        audit: bool = False,
+        state: str = "",
+        cap: int | None = None,
+        **usage: Any,
+    ) -> None:
+        """Settle one attempt of a phase: a build, or an audit after a failure; `cap` is what it was given."""
         phase = phase_of(run, phase_id)
         attempt = Attempt.objects.create(
             run=run,
@@ -58,10 +68,23 @@ class Story:
             number=phase.attempts.filter(kind="audit" if audit else "build").count() + 1,
             state=state or ("DECIDED" if audit else "RED"),
             agent="auditor" if audit else "builder",
+            token_cap=cap,
             created_at=clock.now(),
         )
-        budgets.reserve(attempt, tokens)
-        budgets.settle(attempt, budgets.Usage(tokens, "reported", {}), reason="tests")
+        budgets.reserve(attempt, tokens or 0)
+        source = "unknown" if tokens is None else "reported"
+        budgets.settle(attempt, budgets.Usage(tokens, source, usage), reason="tests")
+
+    def object_to(self, run: Run, phase_id: str, *, state: str) -> None:
+        """Have an audit for approval refuse the phase's first build, which ended in this state."""
+        phase = phase_of(run, phase_id)
+        target = phase.attempts.filter(kind="build").first()
+        assert target is not None
+        Attempt.objects.filter(pk=target.pk).update(state=state)
+        Attempt.objects.create(
+            run=run, phase=phase, kind="audit", purpose="approval", verdict="revise", number=90, target=target,
+            state="DECIDED", agent="auditor", tokens_used=0, usage_source="reported", created_at=clock.now(),
+        )  # fmt: skip
 
     def see(self, run: Run, phase_id: str, *reports: Any) -> None:
         """Record issues of a phase."""
@@ -104,9 +127,9 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Story:
     story.see(a, "P1", report("k-style"), report("k-style"))
     story.see(a, "P2", report("k-style"), report("k-crash", severity="major"))
     story.see(a, "P3", report("k-expected", expected_fail=True))
-    story.spend(a, "P1", 100_000, state="MERGED")
-    story.spend(a, "P2", 150_000, state="MERGED")
-    story.spend(a, "P2", 20_000, audit=True)
+    story.spend(a, "P1", 100_000, state="MERGED", cap=90_000, model="m-large", cost_usd=1.25)
+    story.spend(a, "P2", 150_000, state="MERGED", cap=200_000, model="m-small", cost_usd=0.5)
+    story.spend(a, "P2", 20_000, audit=True, model="m-large", cost_usd="dear")  # no number: not known
     story.spend(a, "P3", 30_000, state="MERGED")
     story.complete(a, "P1", "P2", "P3", "P4")
     a.phases.filter(phase_id="P2").update(auditor_attempts=1)
@@ -117,6 +140,8 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Story:
     story.spend(b, "P1", 200_000)
     story.spend(b, "P1", 40_000, audit=True)
     story.spend(b, "P2", 60_000)
+    story.spend(b, "P2", None, model="m-small")
+    story.object_to(b, "P2", state="DROPPED")  # no gate had refused it
     story.fail(b, "P1", Cause.BUDGET, "incident_token_cap")
     story.fail(b, "P2", Cause.BUDGET, "incident_token_cap")
     story.finish(b, 3)
@@ -129,6 +154,7 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Story:
 
     d = story.run("d", shop, 6, tiers=2, phases_per_tier=1, task_category="tests", token_cap=200_000)
     story.spend(d, "P2", 50_000)
+    story.object_to(d, "P2", state="RED")  # the gate had seen as much
     story.complete(d, "P1")
     story.fail(d, "P2", Cause.BUDGET, "tier_ci_run_cap")
     story.finish(d, 7)

@@ -169,8 +169,49 @@ def test_the_budget_analysis_is_the_one_reckoned_by_hand(get: Get):
         "phases": 3,  # a/P2, b/P1, f/P1
         "completed": 1,  # a/P2
         "share": pytest.approx(1 / 3),
+        "objections": 1,  # b/P2; the gate itself had found d/P2
         "tokens_used": 70_000,  # 20,000 + 40,000 + 5,000 + 5,000
     }
+
+
+def test_the_budget_analysis_by_agent_and_model_is_the_one_reckoned_by_hand(get: Get):
+    body = get("/reports/budget_analysis")
+    builder, auditor = body["by_agent"]["builder"], body["by_agent"]["auditor"]
+    assert list(body["by_agent"]) == ["builder", "auditor"], "who spent most comes first"
+    assert builder == {
+        "attempts": 8,  # a: P1, P2, P3; b: P1, P2 twice; c: P1; d: P2
+        "merged": 3,
+        "tokens_used": 700_000,  # 280,000 + 260,000 + 110,000 + 50,000
+        "unknown_usage": 1,  # b/P2, the second
+        "overrun": 10_000,  # a/P1: 100,000 of 90,000
+        "cost_usd": 1.75,  # 1.25 + 0.5
+        "unknown_cost": 6,
+    }
+    assert auditor == {
+        "attempts": 6,  # a 1, b 1 and its objection, d's objection, f 2
+        "merged": 0,
+        "tokens_used": 70_000,
+        "unknown_usage": 0,
+        "overrun": 0,
+        "cost_usd": None,  # nothing is known, which is not 0
+        "unknown_cost": 6,
+    }
+    models = {
+        name: (row["attempts"], row["tokens_used"], row["cost_usd"]) for name, row in body["by_model"].items()
+    }
+    assert models == {
+        "unknown": (10, 500_000, None),  # 770,000 less the two below
+        "m-small": (2, 150_000, 0.5),
+        "m-large": (2, 120_000, 1.25),
+    }
+    assert body["cost_per_accepted_phase"] == {
+        "accepted_phases": 5,  # four of a, d/P1
+        "tokens": 154_000.0,  # 770,000 / 5
+        "cost_usd": 0.35,  # 1.75 / 5
+        "unknown_usage": 1,
+        "unknown_cost": 12,
+    }
+    assert body["overrun"] == {"runs": 2, "tokens": 20_000}  # c: 110,000 of 100,000; f: 10,000 of 0
 
 
 def test_the_budget_analysis_of_one_project_leaves_the_others_out(get: Get):

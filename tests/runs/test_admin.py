@@ -15,6 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from runs import ports, services, supervisor
+from runs.figures import Figures
 from runs.models import Attempt, Run
 from runs.tokens import create_token
 from strategy.models import Project
@@ -55,6 +56,7 @@ def worked_run(project: Project) -> str:
     run_id = start("r1")
     claim = services.claim_phase(run_id, agent="b")
     assert claim is not None
+    services.heartbeat(claim.lease_id, fence=claim.fence, figures=Figures(tokens=5))
     Attempt.objects.update(patch=b"diff --git a/\xff b/x\n")
     return run_id
 

@@ -44,7 +44,7 @@ def given_to_agents(tmp_path: Path) -> set[str]:
         ),
         "attempt": {"number": 1}, "limits": {"tokens_reserved": 1},
     }  # fmt: skip
-    return {*write_brief(tmp_path, brief), "AUTOPACK_RESULT"}
+    return {*write_brief(tmp_path, brief, usage=tmp_path / "u", budget=tmp_path / "b"), "AUTOPACK_RESULT"}
 
 
 def test_every_setting_has_a_meaning_and_every_meaning_a_setting():

@@ -1,8 +1,9 @@
 """The shim: starts one command, watches it and its caller, and leaves nothing alive behind it.
 
 It is a process of its own so that a caller killed with SIGKILL (a Celery child) still takes its command
-along. The order arrives marshalled on descriptor 0, which stays open: its end means that the caller is gone,
-a byte on it that the command must end. The command's output goes to descriptor 1, one report to a third.
+along. The order arrives marshalled on descriptor 0, which stays open: its end means that the caller is gone, a
+byte on it that the command must end, or is to be signalled. The command's output goes to descriptor 1, one
+report to a third.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ CONTROL = 0
 MEASURE_S = 0.25
 KILL_S = 10.0
 REASONS = {b"c": "cancelled", b"o": "output_limit"}
+END, TELL = b"t", b"n"  # words that leave the command alive: SIGTERM to its group, SIGUSR1 to its program
+ASK_AGAIN_S = 0.05
 
 
 class Shim:
@@ -43,6 +46,9 @@ class Shim:
         self.child = 0
         self.json_status = b""
         self.released = False
+        self.inner = 0  # bubblewrap's pid 1, as seen from here
+        self.wishes = b""  # words that could not be passed on yet
+        self.stop_at: float | None = None
 
     def end(self, reason: str, detail: str = "") -> None:
         """Note the first cause to stop."""
@@ -87,6 +93,7 @@ class Shim:
                 self.inner_code = fields["exit-code"]
             elif "child-pid" in fields and not self.released:
                 self.released = True
+                self.inner = fields["child-pid"]
                 if self.order["uid"] is None:  # counted inside the namespace, not over all that the user runs
                     child, most = fields["child-pid"], self.order["processes"]
                     try:
@@ -106,6 +113,37 @@ class Shim:
             self.end("killed", f"The command passed its memory limit of {self.order['memory_bytes']} bytes")
         elif self.cpu_s > self.order["cpu_s"]:
             self.end("killed", f"The command passed its CPU limit of {self.order['cpu_s']:g} s")
+
+    def pass_on(self) -> None:
+        """Signal the command as the caller wished; what comes before the command has started waits.
+
+        The group of bubblewrap's pid 1 is the command's: that process itself ignores what it has no handler for.
+        """
+        left = b""
+        for word in (self.wishes[at : at + 1] for at in range(len(self.wishes))):
+            if not self.order["program"]:
+                if word == END:
+                    tree.signal_group(self.child, signal.SIGTERM)
+                else:
+                    tree.send(self.child, signal.SIGUSR1)
+                continue
+            programs = tree.children(self.inner) if self.inner else []
+            if not programs:
+                left += word
+            elif word == END:
+                tree.signal_group(self.inner, signal.SIGTERM)
+            else:
+                tree.send(programs[0], signal.SIGUSR1)
+        self.wishes = left
+
+    def hear(self, word: bytes) -> None:
+        """Take the caller's word."""
+        if word in (END, TELL):
+            self.wishes += word
+            if word == END and self.stop_at is None:
+                self.stop_at = time.monotonic() + self.order["grace_s"]
+        else:
+            self.end(REASONS.get(word, "cancelled"), "" if word else "The caller is gone")
 
     def reap(self) -> None:
         """Collect what has died; the command's own end ends the run, whatever it left running."""
@@ -131,14 +169,22 @@ class Shim:
             if now >= deadline:
                 self.end("timeout", f"The command passed its limit of {self.order['wall_s']:g} s")
                 break
+            if self.stop_at is not None and now >= self.stop_at:
+                self.end(
+                    "stopped", f"The command did not end within {self.order['grace_s']:g} s of being asked to"
+                )
+                break
             if now >= next_measure:
                 self.measure()
                 next_measure = now + MEASURE_S
-            ready = poll.poll(max(1, int((min(deadline, next_measure) - now) * 1000)))
+            self.pass_on()
+            until = min(deadline, next_measure, self.stop_at or deadline)
+            if self.wishes:
+                until = min(until, now + ASK_AGAIN_S)
+            ready = poll.poll(max(1, int((until - now) * 1000)))
             for handle, _ in ready:
                 if handle == CONTROL:
-                    word = os.read(CONTROL, 1)
-                    self.end(REASONS.get(word, "cancelled"), "" if word else "The caller is gone")
+                    self.hear(os.read(CONTROL, 1))
                 elif handle == self.inner_r:
                     if not self.read_inner():
                         poll.unregister(self.inner_r)

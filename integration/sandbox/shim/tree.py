@@ -81,7 +81,21 @@ def usage() -> tuple[float, int]:
     return ticks / _TICKS, (private + shared) * 1024
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def children(pid: int) -> list[int]:
+    """Return the pids of the processes right below pid."""
+    return _children(pid)
+
+
+def signal_group(leader: int, number: signal.Signals) -> None:
+    """Signal the process group that leader leads, if it leads one and is (still) below us."""
+    try:
+        if leader in descendants() and os.getpgid(leader) == leader:
+            os.killpg(leader, number)
+    except OSError:
+        pass
+
+
+def send(pid: int, number: signal.Signals) -> None:
     """Signal pid if it is (still) below us: a pid may have been given to a stranger meanwhile."""
     try:
         handle = os.pidfd_open(pid)
@@ -122,13 +136,13 @@ def kill_all(uid: int | None, deadline_s: float) -> bool:
         if not fresh:
             break
         for pid in fresh:
-            _send(pid, signal.SIGSTOP)
+            send(pid, signal.SIGSTOP)
         frozen |= fresh
     while True:
         if uid is not None:
             kill_uid(uid)
         for pid in descendants():
-            _send(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from runs.api.fields import Count, Id, Number, Text, TextList
+from runs.api.serializers.common import UsageIn
 
 MAX_TTL_S = 3600
 MAX_WAIT_S = 30
@@ -47,15 +48,32 @@ class ClaimOut(serializers.Serializer[Any]):
 
 
 class HeartbeatIn(serializers.Serializer[Any]):
-    """The fence of the lease."""
+    """The fence of the lease, and what the attempt has used so far: cumulative, and only what grows counts."""
 
     fence = Count()
+    usage = UsageIn(required=False, allow_null=True)
+
+
+class BudgetOut(serializers.Serializer[Any]):
+    """What the attempt may still spend. `spent` and `cap` are tokens; `limit` is the cap that `state` is about.
+
+    `spent` as a state means: hand in what there is until `stop_by`, then the lease ends.
+    """
+
+    spent = serializers.IntegerField(allow_null=True)
+    cap = serializers.IntegerField(allow_null=True)
+    state = serializers.ChoiceField(choices=("ok", "nearly_spent", "spent"))
+    limit = serializers.CharField(allow_null=True)
+    stop_by = serializers.DateTimeField(allow_null=True)
+    turns = serializers.IntegerField(allow_null=True)
+    turn_cap = serializers.IntegerField(allow_null=True)
 
 
 class HeartbeatOut(serializers.Serializer[Any]):
-    """The lease's new end."""
+    """The lease's new end, and the attempt's budget."""
 
     expires_at = serializers.DateTimeField()
+    budget = BudgetOut()
 
 
 class ReleaseIn(serializers.Serializer[Any]):

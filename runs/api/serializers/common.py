@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from runs import budgets
+from runs import budgets, meters
 from runs.api.fields import Count, Number, TextList, Word
 from runs.api.fields import Text as TextField
-from runs.models import Attempt
+from runs.figures import read
 from runs.ports import IssueReport
 
 SEVERITIES = ("minor", "major")
-_PARTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 _ROW = {
@@ -45,14 +45,23 @@ class ProblemOut(serializers.Serializer[Any]):
 
 
 class UsageIn(serializers.Serializer[Any]):
-    """What an agent used: `tokens`, or its parts; the model and the cost are kept for people."""
+    """What an agent used: `tokens`, or its parts; whichever is more counts.
+
+    `input_tokens` are those that no cache served, `output_tokens` hold the reasoning. `cost_usd` is what the agent
+    says it cost.
+    """
 
     tokens = Count(required=False, allow_null=True)
     input_tokens = Count(required=False, allow_null=True)
     output_tokens = Count(required=False, allow_null=True)
     cache_creation_input_tokens = Count(required=False, allow_null=True)
     cache_read_input_tokens = Count(required=False, allow_null=True)
+    reasoning_tokens = Count(required=False, allow_null=True)
+    turns = Count(required=False, allow_null=True)
+    agent = TextField(required=False, allow_null=True, max_length=128)
+    agent_version = TextField(required=False, allow_null=True, max_length=128)
     model = TextField(required=False, allow_null=True, max_length=256)
+    session_id = TextField(required=False, allow_null=True, max_length=128)
     cost_usd = Number(required=False, allow_null=True, min_value=0, max_value=1e9)
 
 
@@ -93,14 +102,7 @@ def usage_of(body: dict[str, Any]) -> budgets.Usage:
     `usage` wins over `tokens_used`. A 0 that was sent is a reported 0; nothing sent is unknown, never 0.
     """
     given = {key: value for key, value in (body.get("usage") or {}).items() if value is not None}
-    parts = [given[name] for name in _PARTS if name in given]
-    tokens: int | None
-    if "tokens" in given:
-        tokens = given["tokens"]
-    elif parts:
-        tokens = sum(parts)
-    else:
-        tokens = body.get("tokens_used")
-    if tokens is None:
-        return budgets.Usage(None, Attempt.UsageSource.UNKNOWN, given)
-    return budgets.Usage(tokens, Attempt.UsageSource.REPORTED, given)
+    figures = read(given)
+    if figures.total is None:
+        figures = replace(figures, tokens=body.get("tokens_used"))
+    return meters.usage_from(figures, detail=given)

@@ -45,6 +45,7 @@ class PhaseFieldsOut(serializers.Serializer[Phase]):
     lost_attempts = serializers.IntegerField()
     tokens_used = serializers.IntegerField()
     tokens_reserved = serializers.IntegerField()
+    overrun = serializers.IntegerField()
     minor_issues_count = serializers.IntegerField()
     major_issues_count = serializers.IntegerField()
     notes = serializers.CharField()

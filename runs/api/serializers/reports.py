@@ -105,13 +105,46 @@ class BudgetSliceOut(serializers.Serializer[Any]):
 
 
 class AuditsHelpedOut(serializers.Serializer[Any]):
-    """Audits after a failure: how many of the phases that they looked at completed."""
+    """Audits after a failure: how many of the phases that they looked at completed.
+
+    `objections` counts patches that audits for approval refused though no gate had.
+    """
 
     audits = serializers.IntegerField()
     phases = serializers.IntegerField()
     completed = serializers.IntegerField()
     share = serializers.FloatField()
+    objections = serializers.IntegerField()
     tokens_used = serializers.IntegerField()
+
+
+class SpentOut(serializers.Serializer[Any]):
+    """What one agent or model spent in all runs of the window. Sums hold what is known; null: nothing is."""
+
+    attempts = serializers.IntegerField()
+    merged = serializers.IntegerField()
+    tokens_used = serializers.IntegerField(allow_null=True)
+    unknown_usage = serializers.IntegerField()
+    overrun = serializers.IntegerField()
+    cost_usd = serializers.FloatField(allow_null=True)
+    unknown_cost = serializers.IntegerField()
+
+
+class OverrunOut(serializers.Serializer[Any]):
+    """Runs of the window that spent more than their cap, and the tokens beyond it."""
+
+    runs = serializers.IntegerField()
+    tokens = serializers.IntegerField()
+
+
+class AcceptedOut(serializers.Serializer[Any]):
+    """All that the window's runs spent, divided by the phases that completed."""
+
+    accepted_phases = serializers.IntegerField()
+    tokens = serializers.FloatField(allow_null=True)
+    cost_usd = serializers.FloatField(allow_null=True)
+    unknown_usage = serializers.IntegerField()
+    unknown_cost = serializers.IntegerField()
 
 
 class BudgetAnalysisOut(serializers.Serializer[Any]):
@@ -123,5 +156,9 @@ class BudgetAnalysisOut(serializers.Serializer[Any]):
     by_limit = serializers.DictField(child=serializers.IntegerField())
     by_tier = serializers.DictField(child=BudgetSliceOut())
     by_category_complexity = serializers.DictField(child=BudgetSliceOut())
+    overrun = OverrunOut()
+    by_agent = serializers.DictField(child=SpentOut())
+    by_model = serializers.DictField(child=SpentOut())
+    cost_per_accepted_phase = AcceptedOut()
     audits_helped = AuditsHelpedOut()
     next_cursor = serializers.CharField(allow_null=True)

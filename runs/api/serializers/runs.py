@@ -181,6 +181,7 @@ class RunRowOut(serializers.Serializer[Run]):
     completed_at = serializers.DateTimeField(allow_null=True)
     tokens_used = serializers.IntegerField()
     token_cap = serializers.IntegerField()
+    overrun = serializers.IntegerField()
     ci_runs_used = serializers.IntegerField()
     minor_issues_count = serializers.IntegerField()
     major_issues_count = serializers.IntegerField()

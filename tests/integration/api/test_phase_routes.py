@@ -64,7 +64,7 @@ def test_a_phase_shows_its_fields_attempts_and_gate_runs(phase: Phase):
     make_gate(attempt, evidence={"tries": [{}, {}]})
     body = get("/runs/r1/phases/p1").json()
     columns = {field.name for field in Phase._meta.concrete_fields} - {"run", "tier"}
-    assert set(body) == columns | {"run_id", "tier_id", "lease", "attempts", "gate_runs"}
+    assert set(body) == columns | {"run_id", "tier_id", "overrun", "lease", "attempts", "gate_runs"}
     assert [row["attempt_id"] for row in body["attempts"]] == [attempt.pk, audit.pk]
     assert (body["attempts"][0]["patch_bytes"], body["attempts"][0]["failure_code"]) == (
         len(PATCH),

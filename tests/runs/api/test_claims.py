@@ -182,7 +182,8 @@ def test_a_heartbeat_extends_the_lease(project: Project, operator: Api, builder:
     lease = claim(builder, ttl_s=30)
     answer = builder.post(f"/leases/{lease['lease_id']}/heartbeat", {"fence": lease["fence"]})
     assert answer.status_code == 200
-    assert set(answer.json()) == {"expires_at"}
+    assert set(answer.json()) == {"expires_at", "budget"}
+    assert (answer.json()["budget"]["state"], answer.json()["budget"]["spent"]) == ("ok", None)
     assert answer.json()["expires_at"] > lease["expires_at"]
 
 

@@ -37,7 +37,7 @@ def test_the_answer_says_the_state_and_every_field(project: Project, operator: A
     assert set(answer.json()) == {"message", "phase"}
     assert answer.json()["message"] == "Phase p1 updated to state SKIPPED"
     columns = {field.name for field in Phase._meta.concrete_fields} - {"run", "tier"}
-    assert set(answer.json()["phase"]) == columns | {"run_id", "tier_id"}
+    assert set(answer.json()["phase"]) == columns | {"run_id", "tier_id", "overrun"}
     assert answer.json()["phase"]["tier_id"] == "t1"
 
 
