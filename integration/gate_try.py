@@ -140,8 +140,10 @@ def _read_reports(checkout: Path, step: GateStep, row: dict[str, Any]) -> None:
             counted = asdict(report)
             for key in totals:
                 totals[key] += counted[key]
-            for case in report.failed_cases:
-                failing.append({"id": case.identity, "message": case.message, "file": case.file_named})
+            failing += [
+                {"id": case.identity, "message": case.message, "file": case.file_named}
+                for case in report.failed_cases
+            ]
     row["tests"] = totals
     row["failing"] = failing[:MAX_FAILING]
     if failing:

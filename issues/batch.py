@@ -32,7 +32,8 @@ def record_batch(phase_pk: int, reports: Sequence[IssueReport], *, reporter: str
     """Record up to 1,000 reports of a phase in one transaction, with as many statements as one report takes.
 
     What each touched is returned in their order, as it is after all of them. Of an issue's evidence the last 20
-    pieces are shown: 1,000 issues with all that they may hold would be an answer of 100 megabytes. Raises PhaseNotFound.
+    pieces are shown: 1,000 issues with all that they may hold would make an answer of 100 megabytes.
+    Raises PhaseNotFound.
     """
     return [_short(shared) for shared in services.record_reports(phase_pk, reports, reporter=reporter)]
 

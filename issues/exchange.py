@@ -136,7 +136,9 @@ class _Reader:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise Invalid([problem("not_utf8", ["body", line], f"Line {line}: the text is not UTF-8")]) from None
+            raise Invalid(
+                [problem("not_utf8", ["body", line], f"Line {line}: the text is not UTF-8")]
+            ) from None
         self.rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         self.problems: list[dict[str, Any]] = []
         self.columns: list[str] = []

@@ -1,4 +1,4 @@
-"""What an export reads, in chunks by key: a million rows are never held, nor is a transaction while a reader is slow."""
+"""What an export reads, chunk by chunk: neither a million rows are held, nor a transaction for a slow reader."""
 
 from __future__ import annotations
 

@@ -96,11 +96,12 @@ def _suite(name: str, cases: list[Case]) -> str:
 def _case(case: Case) -> str:
     where, _, name = case.key.rpartition("::")
     rows = "".join(
-        f"<property name={_attribute(PREFIX + key)} value={_attribute(value)}/>" for key, value in case.properties
+        f"<property name={_attribute(PREFIX + key)} value={_attribute(value)}/>"
+        for key, value in case.properties
     )
     told = ""
     if case.outcome:
-        kind = f' type={_attribute(dict(case.properties)["severity"])}' if case.outcome == "failure" else ""
+        kind = f" type={_attribute(dict(case.properties)['severity'])}" if case.outcome == "failure" else ""
         message = _attribute(case.message)
         told = f"<{case.outcome}{kind} message={message}>{escape(_xml(case.details))}</{case.outcome}>"
     classname = _attribute(where or case.suite)

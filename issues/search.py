@@ -1,7 +1,7 @@
 """Which entries of a backlog are asked for, and how many there are of each kind.
 
-A list is a page of one ordered walk, so it takes the same statement at any size. Each filter that can be rare has an
-index of its own; ages have none, since a run moves all of them: those two are looked at on the way along the list.
+A list is a page of one ordered walk, so it takes the same statements at any size, and every filter has an index for
+the case that few entries pass it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.models import BooleanField, Func, Q, Value
 
 from issues.aging import Status
 from issues.facets import categories_of
-from issues.models import BacklogEntry, RunIndexEntry
+from issues.models import BacklogEntry, BacklogTally, RunIndexEntry
 from issues.querysets import BacklogEntryQuerySet
 from issues.severity import MAJOR, MINOR
 from issues.words import ENTRY_WORDS, query_for
@@ -25,15 +25,18 @@ MAX_CATEGORIES = 50
 COUNTED = 10_000
 # What a list shows of an entry: the others are long, or for the page of one.
 LISTED = (
-    "id", "project", "issue_key", "category", "base_severity", "effective_severity", "status", "age_in_runs",
-    "age_in_tiers", "occurrence_count", "first_seen_run_id", "last_seen_run_id", "first_seen_at", "last_seen_at",
-    "opened_at", "accepted_until", "paths",
+    "id", "project", "issue_key", "category", "base_severity", "effective_severity", "status", "occurrence_count",
+    "first_seen_run_id", "last_seen_run_id", "first_seen_at", "last_seen_at", "opened_at", "accepted_until",
+    "paths",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries: all that is given must hold. `severity` is the effective one, `path` the beginning of a file's."""
+    """Which entries: all that is given must hold.
+
+    `severity` is the effective one, `path` the beginning of a file's. What is not open has no age to ask for.
+    """
 
     text: str = ""
     issue_key: str = ""
@@ -75,10 +78,8 @@ def entries(project_pk: int, wanted: Wanted) -> BacklogEntryQuerySet:
     if wanted.is_accepted is not None:
         is_accepted = Q(status=Status.ACCEPTED)
         rows = rows.filter(is_accepted if wanted.is_accepted else ~is_accepted)
-    if wanted.min_age_in_runs:
-        rows = rows.filter(age_in_runs__gte=wanted.min_age_in_runs)
-    if wanted.min_age_in_tiers:
-        rows = rows.filter(age_in_tiers__gte=wanted.min_age_in_tiers)
+    if wanted.min_age_in_runs or wanted.min_age_in_tiers:
+        rows = _as_old(rows, project_pk, wanted)
     if wanted.seen_in_run:
         seen = RunIndexEntry.objects.filter(run=wanted.seen_in_run, run__project=project_pk)
         rows = rows.filter(issue_key__in=seen.values("issue_key"))
@@ -91,6 +92,15 @@ def with_words(rows: Any, text: str, *, is_whole: bool = False) -> Any:
     """Keep the entries that hold every word of the text; all of them when it has no word."""
     query = query_for(text, is_whole=is_whole)
     return rows if query is None else rows.alias(words=ENTRY_WORDS).filter(words=query)
+
+
+def _as_old(rows: Any, project_pk: int, wanted: Wanted) -> Any:
+    """Keep live entries of these ages: their offsets are compared, which are indexed."""
+    tally = BacklogTally.objects.filter(pk=project_pk).first() or BacklogTally(project_id=project_pk)
+    return rows.live().filter(
+        runs_offset__gte=wanted.min_age_in_runs - tally.runs,
+        tiers_offset__gte=wanted.min_age_in_tiers - tally.tiers,
+    )
 
 
 def _below(rows: Any, path: str) -> Any:

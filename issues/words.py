@@ -19,7 +19,12 @@ _TO_SPACES = str.maketrans(SEPARATORS, " " * len(SEPARATORS))
 ENTRY_WORDS = SearchVector(
     Func(
         Concat(
-            "issue_key", Value(" "), "category", Value(" "), Cast("paths", TextField()), output_field=TextField()
+            "issue_key",
+            Value(" "),
+            "category",
+            Value(" "),
+            Cast("paths", TextField()),
+            output_field=TextField(),
         ),
         Value(SEPARATORS),
         Value(" " * len(SEPARATORS)),

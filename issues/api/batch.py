@@ -48,7 +48,9 @@ class RecordIssuesView(ReportView):
         Of an issue's evidence the answer shows the last 20 pieces.
         """
         rows = self.body(BatchIn)["issues"]
-        reports = [IssueReport(**{**row, "evidence_refs": tuple(row.get("evidence_refs", ()))}) for row in rows]
+        reports = [
+            IssueReport(**{**row, "evidence_refs": tuple(row.get("evidence_refs", ()))}) for row in rows
+        ]
         phase = self.named_phase(run_id, phase_id)
         touched = record_batch(phase.pk, reports, reporter=self.caller.name)
         recorded = [

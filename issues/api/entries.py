@@ -109,7 +109,10 @@ class TimelineView(EntryView):
         query = self.query(PageIn)
         entry = self.require_entry(entry_id)
         found, following = keyset_page(
-            BacklogEvent.objects.filter(entry=entry), ("id",), cursor=query.get("cursor"), limit=query["limit"]
+            BacklogEvent.objects.filter(entry=entry),
+            ("id",),
+            cursor=query.get("cursor"),
+            limit=query["limit"],
         )
         events = [event_shape(event) for event in found]
         return Response(

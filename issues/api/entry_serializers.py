@@ -25,7 +25,9 @@ _STATUS = "|".join(STATUSES)
 class EntryFilterIn(BacklogQueryIn):
     """Which entries; all that is given must hold."""
 
-    q = Text(required=False, max_length=MAX_TEXT_CHARS, help_text="Words of key, category and files, or beginnings")
+    q = Text(
+        required=False, max_length=MAX_TEXT_CHARS, help_text="Words of key, category and files, or beginnings"
+    )
     issue_key = Word(required=False, max_length=MAX_KEY_CHARS)
     status = serializers.RegexField(
         rf"^({_STATUS})(,({_STATUS})){{0,4}}$", required=False, help_text="One status, or several with commas"

@@ -27,7 +27,9 @@ _FULL = OpenApiResponse(description="Too many exports are read already; come bac
 _FILES = {(200, "text/csv"): OpenApiTypes.STR, (200, "application/xml"): OpenApiTypes.STR, 204: _FULL}
 _SHOWN = [
     *shown(answered=CSV, media_type="text/csv"),
-    OpenApiExample("junit", JUNIT_OUT, response_only=True, status_codes=["200"], media_type="application/xml"),
+    OpenApiExample(
+        "junit", JUNIT_OUT, response_only=True, status_codes=["200"], media_type="application/xml"
+    ),
 ]
 
 

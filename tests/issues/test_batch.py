@@ -29,7 +29,9 @@ def test_each_report_is_answered_in_order_in_the_shapes_of_one():
     sent = [{**FORM, "issue_key": key} for key in ("b", "a", "b")]
     body = http.post(phase_path(run, "record_issues"), {"issues": sent}, format="json").json()
     assert body["message"] == "3 issues recorded"
-    assert [one["message"] for one in body["recorded"]] == [f"Issue {key} recorded" for key in ("b", "a", "b")]
+    assert [one["message"] for one in body["recorded"]] == [
+        f"Issue {key} recorded" for key in ("b", "a", "b")
+    ]
     for key, one in zip(("b", "a", "b"), body["recorded"], strict=True):
         assert set(one) == set(alone)
         assert {name: set(one[name]) for name in one if name != "message"} == {
@@ -121,7 +123,12 @@ def test_an_import_in_several_parts_is_all_or_nothing(monkeypatch):
     monkeypatch.setattr(batch, "MAX_REPORTS", 2)
     phase = make_run().phases.earliest("phase_index")
     done = batch.import_reports(phase.pk, [report(key) for key in "abcda"], reporter="b")
-    assert (done.reports, done.issues, done.minor_issue_count, done.issue_state) == (5, 4, 4, "has_minor_issues")
+    assert (done.reports, done.issues, done.minor_issue_count, done.issue_state) == (
+        5,
+        4,
+        4,
+        "has_minor_issues",
+    )
     with pytest.raises(PhaseNotFound):
         batch.import_reports(0, [report("e")], reporter="b")
     real, calls = services.record_reports, []

@@ -34,11 +34,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the two sub-commands."""
         actions = parser.add_subparsers(dest="action", required=True, metavar="import|export")
-        brought = actions.add_parser("import", help="Record the rows of a CSV file, or a JUnit report's failures")
+        brought = actions.add_parser(
+            "import", help="Record the rows of a CSV file, or a JUnit report's failures"
+        )
         brought.add_argument("run_id")
         brought.add_argument("phase_id")
         brought.add_argument("file", help="a file, or - for standard input")
-        brought.add_argument("--form", choices=exports.FORMS, help="else by the name: junit for .xml, csv for others")
+        brought.add_argument(
+            "--form", choices=exports.FORMS, help="else by the name: junit for .xml, csv for others"
+        )
         brought.add_argument("--json", action="store_true", help="answer as JSON")
         taken = actions.add_parser("export", help="Write issues to standard output or to a file")
         whose = taken.add_mutually_exclusive_group()
