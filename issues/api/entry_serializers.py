@@ -145,7 +145,7 @@ class FacetsOut(serializers.Serializer[Any]):
     category = FacetOut(many=True)
 
 
-class EventOut(serializers.Serializer[Any]):
+class EntryEventOut(serializers.Serializer[Any]):
     """One step of an entry's life. `until` is an acceptance's end."""
 
     id = serializers.IntegerField()
@@ -165,7 +165,7 @@ class TimelineOut(serializers.Serializer[Any]):
 
     id = serializers.IntegerField()
     issue_key = serializers.CharField()
-    events = EventOut(many=True)
+    events = EntryEventOut(many=True)
     next_cursor = serializers.CharField(allow_null=True)
 
 
