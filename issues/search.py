@@ -134,7 +134,9 @@ def facets(project_pk: int, wanted: Wanted) -> dict[str, list[Facet]]:
     parts, parameters = [], []
     for facet, (others, values) in asked.items():
         for value in values:
-            rows = entries(project_pk, _with(others, facet, value)).order_by(*NEWEST)  # so an index is followed
+            rows = entries(project_pk, _with(others, facet, value)).order_by(
+                *NEWEST
+            )  # so an index is followed
             sql, given = rows.values("pk")[: COUNTED + 1].query.sql_with_params()
             parts.append(f"SELECT %s::text, %s::text, count(*) FROM ({sql}) AS found")  # noqa: S608 (Django's)
             parameters += [facet, value, *given]

@@ -76,7 +76,7 @@ def _filled(value: Value) -> Value:
     if isinstance(value, (str, int)):
         return value
     length = 1 << (len(value) - 1).bit_length()
-    return [*value, *[value[-1]] * (length - len(value))]  # type: ignore[list-item]  # of one type, as it was
+    return [*value, *[value[-1]] * (length - len(value))]
 
 
 def _shape(value: Value) -> tuple[type, int]:

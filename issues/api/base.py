@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from rest_framework import serializers
@@ -56,11 +56,9 @@ class DocumentIn(serializers.Serializer[Any]):
 class FileParser(BaseParser):
     """Takes a body as it is, bounded as every other body. Raises BodyTooLarge."""
 
-    media_type: ClassVar[str]
-
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> bytes:
+    ) -> Any:
         """Return the bytes."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         raw: bytes = stream.read(limit + 1)

@@ -31,6 +31,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from autopack_site.kernel.auth import Role
+from issues.models import BacklogEntry
 from runs import ports
 from runs.api import openapi, results
 from runs.models import ApiToken
@@ -96,12 +97,14 @@ def world(project: Project, settings: Any, monkeypatch: pytest.MonkeyPatch) -> W
     operator, builder = api_for("operator"), api_for("builder")
     start(operator, plan(phases=3))
     lease = claim(builder)
+    report = {"issue_key": "a::b", "severity": "minor", "source": "probe", "category": "docs"}
+    assert builder.post("/runs/r1/phases/p1/record_issue", report).status_code == 200
     tokens: dict[str, str | None] = {role: create_token(f"fuzz-{role}", roles=[role]) for role in Role}
     tokens["holder"], tokens["nobody"], tokens["unknown"] = builder.token, None, "apk_unknown"
     known = {
         "run_id": "r1", "phase_id": "p1", "tier_id": "t1", "lease_id": lease["lease_id"],
         "attempt_id": lease["attempt_id"], "project_id": project.project_id,
-        "token_id": str(ApiToken.objects.earliest("pk").pk),
+        "token_id": str(ApiToken.objects.earliest("pk").pk), "entry_id": str(BacklogEntry.objects.get().pk),
     }  # fmt: skip
     return World(get_wsgi_application(), tokens, known)
 

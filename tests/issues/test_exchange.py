@@ -312,6 +312,7 @@ def test_a_run_as_junit_has_a_suite_for_each_phase_with_true_counts():
     assert cases["plain-key"].get("classname") == "r1/P1"
     assert cases["plain-key"].find("skipped") is not None
     failure = cases["test_b"].find("failure")
+    assert failure is not None
     assert (failure.get("type"), failure.text) == ("minor", "a <b> & \ufffd]c")
 
 

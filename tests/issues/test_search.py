@@ -210,7 +210,7 @@ def test_a_timeline_tells_every_event_in_pages(project):
 def test_an_entry_of_another_project_is_as_absent_as_one_that_is_not_there(project, path):
     pk = entry_of("auth-leak").pk
     scoped = client("operator", project=make_project("side"))
-    body = {"why": "w", "until": clock.stamp(clock.now() + timedelta(days=1))}
+    body: Any = {"why": "w", "until": clock.stamp(clock.now() + timedelta(days=1))}
     call = scoped.get if path in ("", "/timeline") else scoped.post
     answers = [
         call(f"/project/issues/{entry}{path}", body, format="json") for entry in (pk, pk + 1000, 10**30)
@@ -285,7 +285,7 @@ PATHS = ["/project/issues", "/project/issues?q=key", "/project/issues?min_age_in
 def test_reading_costs_the_same_statements_at_any_size(project):
     http = client("reader")
     pk = entry_of("auth-leak").pk
-    costs = []
+    costs: list[list[int]] = []
     for keys_ in (["key-0"], [f"key-{number}" for number in range(60)]):
         for _ in keys_[:3]:
             saw(make_run(project), *keys_, "auth-leak", category=f"c{len(costs)}")
@@ -312,7 +312,7 @@ def multiply(rows: int) -> Project:
         "runs_offset": "CASE WHEN n %% 4000 = 0 THEN 9 ELSE 0 END",
         "paths": "jsonb_build_array('src/module' || n %% 500 || '/file.py')",
     }
-    names = [field.column for field in BacklogEntry._meta.concrete_fields if not field.primary_key]
+    names = [str(field.column) for field in BacklogEntry._meta.concrete_fields if not field.primary_key]
     values = ", ".join(told.get(name, name) for name in names)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -368,8 +368,8 @@ def test_lists_filters_searches_and_counts_find_their_rows_by_an_index():
         with CaptureQueriesContext(connection) as captured:
             search.facets(project.pk, wanted_)
         assert len(captured) == 2
-        for query in captured:
-            assert not any(node == "Seq Scan" for node, _ in scans(query["sql"])), query["sql"][:300]
+        for asked in captured:
+            assert not any(node == "Seq Scan" for node, _ in scans(asked["sql"])), asked["sql"][:300]
 
 
 # --- words and paths -------------------------------------------------------------------------------------
