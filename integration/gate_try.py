@@ -115,12 +115,6 @@ def _run_step(
     return row, outcome
 
 
-def _file_of(classname: str) -> str:
-    """Return the file that a dotted class name stands for, as pytest's JUnit writes it; else nothing."""
-    parts = [part for part in classname.split(".") if part and not part[0].isupper()]
-    return "/".join(parts) + ".py" if len(parts) > 1 and all(part.isidentifier() for part in parts) else ""
-
-
 def _told(outcome: Outcome) -> str:
     if outcome.reason == "exited":
         return f"exit code {outcome.exit_code}" if outcome.signal is None else f"signal {outcome.signal}"
@@ -146,12 +140,10 @@ def _read_reports(checkout: Path, step: GateStep, row: dict[str, Any]) -> None:
             counted = asdict(report)
             for key in totals:
                 totals[key] += counted[key]
-            for case in report.failed_cases:
-                where = case.classname or case.file or ""
-                name = f"{where}::{case.name}" if where else case.name
-                failing.append(
-                    {"id": name, "message": case.message, "file": case.file or _file_of(case.classname)}
-                )
+            failing += [
+                {"id": case.identity, "message": case.message, "file": case.file_named}
+                for case in report.failed_cases
+            ]
     row["tests"] = totals
     row["failing"] = failing[:MAX_FAILING]
     if failing:

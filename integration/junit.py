@@ -23,6 +23,8 @@ MAX_DEPTH = 64
 NAME_CHARS = 500
 MESSAGE_CHARS = 4000
 MAX_DURATION_S = 10.0**7
+OWN_PROPERTIES = "autopack."  # what Autopack's own export says of an issue, and nobody else's report
+MAX_PROPERTIES = 200
 
 CaseStatus = Literal["passed", "failed", "error", "skipped"]
 _OUTCOMES: dict[str, CaseStatus] = {"failure": "failed", "error": "error", "skipped": "skipped"}
@@ -56,7 +58,10 @@ class ReportTooLarge(BadReport):
 
 @dataclass(frozen=True)
 class TestCase:
-    """One test. `message` is what failed or why it was skipped: cleaned, bounded, maybe empty."""
+    """One test. `message` is what failed or why it was skipped: cleaned, bounded, maybe empty.
+
+    `properties` are those of Autopack's own exports, without their common beginning.
+    """
 
     __test__ = False  # not a test class, whatever its name makes pytest think
 
@@ -66,6 +71,22 @@ class TestCase:
     status: CaseStatus
     message: str
     duration_s: float | None
+    properties: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """The name by which the test is known wherever it is reported: its place and its name."""
+        where = self.classname or self.file or ""
+        return f"{where}::{self.name}" if where else self.name
+
+    @property
+    def file_named(self) -> str:
+        """The test's file: as the report says, else the one that a dotted class name of pytest's stands for."""
+        if self.file:
+            return self.file
+        parts = [part for part in self.classname.split(".") if part and not part[0].isupper()]
+        is_module = len(parts) > 1 and all(part.isidentifier() for part in parts)
+        return "/".join(parts) + ".py" if is_module else ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +144,7 @@ class _Reader:
         self.text: list[str] | None = None
         self.text_chars = 0
         self.attributes: dict[str, str] = {}
+        self.properties: list[tuple[str, str]] = []
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition("}")[2]
@@ -135,7 +157,9 @@ class _Reader:
         parent = self.stack[-1][0] if self.stack else ""
         self.stack.append((name, attributes if name == "testsuite" else {}))
         if name == "testcase" and self.case is None:
-            self.case, self.outcome, self.message = attributes, "passed", ""
+            self.case, self.outcome, self.message, self.properties = attributes, "passed", "", []
+        elif name == "property" and parent == "properties" and self.case is not None:
+            self._note(attributes)
         elif name in _OUTCOMES and parent in ("testcase", "testsuite"):
             self.attributes, self.text, self.text_chars = attributes, [], 0
 
@@ -191,6 +215,12 @@ class _Reader:
     def _suite(self, attribute: str) -> str | None:
         return next((row[attribute] for _, row in reversed(self.stack) if row.get(attribute)), None)
 
+    def _note(self, attributes: dict[str, str]) -> None:
+        name = attributes.get("name") or ""
+        if name.startswith(OWN_PROPERTIES) and len(self.properties) < MAX_PROPERTIES:
+            own = _line(name.removeprefix(OWN_PROPERTIES))
+            self.properties.append((own, clean(attributes.get("value") or "", MESSAGE_CHARS)))
+
     def _add(self, attributes: dict[str, str], status: CaseStatus, message: str) -> None:
         if len(self.cases) >= self.max_cases:
             raise ReportTooLarge(f"The report holds more than {self.max_cases} tests")
@@ -203,6 +233,7 @@ class _Reader:
                 status=status,
                 message=message,
                 duration_s=_duration(attributes.get("time")),
+                properties=tuple(self.properties) if attributes is self.case else (),
             )
         )
 

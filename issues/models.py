@@ -7,7 +7,7 @@ key that leads a unique constraint has no index of its own.
 
 from __future__ import annotations
 
-from django.contrib.postgres.indexes import OpClass
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Case, F, OuterRef, Q, Subquery, When
 from django.db.models.expressions import CombinedExpression
@@ -20,6 +20,7 @@ from issues.aging import Status as BacklogStatus
 from issues.evidence import MAX_KEY_CHARS
 from issues.querysets import BacklogEntryQuerySet, IssueQuerySet
 from issues.severity import MAJOR, MINOR
+from issues.words import ENTRY_WORDS
 from runs.models import Phase, Run, Tier
 from strategy.models import Project
 
@@ -276,10 +277,12 @@ class BacklogEntry(models.Model):
             models.Index(fields=["status", "-id"], name="backlog_list_status"),
             models.Index(fields=["category", "-id"], name="backlog_list_category"),
             models.Index(fields=["-id"], condition=Q(effective_severity=MAJOR), name="backlog_list_major"),
-            # the admin's search: the beginning of a key in any case
-            models.Index(OpClass(Upper("issue_key"), "text_pattern_ops"), name="backlog_key_prefix"),
-            # the reports and Prometheus: how many entries a status has
-            models.Index(fields=["project", "status"], name="backlog_by_status"),
+            # the list of one project by its filters, and its facets; the first also the reports and Prometheus
+            models.Index(fields=["project", "status", "-id"], name="backlog_project_status"),
+            models.Index(fields=["project", "effective_severity", "-id"], name="backlog_project_severity"),
+            models.Index(fields=["project", "category", "-id"], name="backlog_project_category"),
+            # text search, and the filter by path: of nothing that aging or a repeated report changes
+            GinIndex(ENTRY_WORDS, name="backlog_words"),
         ]
 
     def __str__(self) -> str:

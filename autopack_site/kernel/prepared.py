@@ -40,7 +40,8 @@ class Prepared(Generic[M]):
 
     `build` returns the queryset for values; each is a str, an int, or a list of one of them (for `__in`), and
     may be used in filters only. It must not branch on them. What the queryset says of related rows, deferred
-    columns, order, limit and row locks holds as it would.
+    columns, order, limit and row locks holds as it would. Lists are filled up to the next power of two with their
+    last value: lists of 1,000 lengths are eleven statements to keep.
     """
 
     def __init__(self, build: Callable[..., QuerySet[M]]) -> None:
@@ -51,6 +52,7 @@ class Prepared(Generic[M]):
         """Return the rows for these values. A list that is empty matches nothing and asks nothing."""
         if any(not isinstance(value, (str, int)) and not value for value in values):
             return []
+        values = tuple(_filled(value) for value in values)
         shape = tuple(_shape(value) for value in values)
         known = self._compiled.get(shape)
         if known is None:
@@ -67,6 +69,14 @@ class Prepared(Generic[M]):
         """Return the first row for these values, or None."""
         found = self(*values)
         return found[0] if found else None
+
+
+def _filled(value: Value) -> Value:
+    """Return a list filled up with its last value, which `__in` does not mind; a single value as it is."""
+    if isinstance(value, (str, int)):
+        return value
+    length = 1 << (len(value) - 1).bit_length()
+    return [*value, *[value[-1]] * (length - len(value))]
 
 
 def _shape(value: Value) -> tuple[type, int]:

@@ -20,6 +20,7 @@ from issues.aging import Status, project_thresholds
 from issues.decisions import accept_entry, resolve_entry
 from issues.facets import categories
 from issues.models import BacklogEntry, BacklogEvent
+from issues.search import with_words
 from strategy.admin import DecidingAdmin, Decision, WhyForm, foreign
 from strategy.admin.base import LIST_CHARS, ProjectFilter, as_text, clipped
 from strategy.models import Project
@@ -122,8 +123,8 @@ class BacklogEntryAdmin(DecidingAdmin):
     ]  # fmt: skip
     list_select_related = ["project"]
     list_filter = ["status", "effective_severity", CategoryFilter, ProjectFilter]
-    search_fields = ["^issue_key"]
-    search_help_text = "The beginning of an issue key"
+    search_fields = ["issue_key"]  # that there is a search; `get_search_results` does it
+    search_help_text = "Words of key, category and files, or beginnings of words"
     ordering = ["-id"]
     sortable_by = ()
     fields = readonly_fields = [
@@ -141,6 +142,12 @@ class BacklogEntryAdmin(DecidingAdmin):
         rows: QuerySet[BacklogEntry] = super().get_queryset(request)
         unshown = ("seen_in_runs", "seen_in_tiers", "paths", "scopes", "project__config")
         return rows.select_related("project").defer(*unshown)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the entries that hold every word of the term."""
+        return with_words(queryset, search_term), False
 
     def has_decide_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Tell whether the user may accept and resolve."""

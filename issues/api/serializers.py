@@ -7,9 +7,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from issues.aging import Status
 from issues.evidence import MAX_COMPLEXITY_CHARS, MAX_KEY_CHARS, MAX_TOKEN_CHARS
 from issues.severity import MAJOR, MINOR
 
+STATUSES = [str(status) for status in Status]
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 ONE_WORD = r"^[^\s\x00-\x1f\x7f]+$"
 MAX_EVIDENCE = 1000
@@ -111,7 +113,7 @@ class BacklogEntryOut(serializers.Serializer[Any]):
     last_seen_run_id = serializers.CharField()
     last_seen_at = serializers.DateTimeField()
     seen_in_tiers = serializers.ListField(child=serializers.CharField())
-    status = serializers.ChoiceField(["open", "needs_cleanup", "resolved", "reopened"])
+    status = serializers.ChoiceField(STATUSES)
 
 
 @extend_schema_field(

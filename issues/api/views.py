@@ -14,10 +14,11 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from autopack_site.kernel.auth import Role
 from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.problem import validation_rows
 from issues import services, shapes
+from issues.api.base import ReportView
+from issues.api.examples import BACKLOG_ENTRY, INDEX_ENTRY, KEY, RECORDED
 from issues.api.serializers import (
     BacklogOut,
     BacklogQueryIn,
@@ -31,57 +32,28 @@ from runs.api import examples
 from runs.api.parsers import query_values
 from runs.api.schema import answers, shown
 from runs.api.views import ANY_ROLE, AgentView
-from runs.errors import PhaseNotFound, RunNotFound
+from runs.errors import RunNotFound
 from runs.ports import IssueReport
 from strategy.services import project_for
 
 PAGE = 5000  # entries of a backlog that are in memory at once
-_KEY = str(examples.ISSUE["issue_key"])
-_INDEX_ENTRY = {
-    "category": "correctness", "severity": "minor", "effective_severity": "minor", "first_phase_index": 0,
-    "last_phase_index": 0, "occurrence_count": 1, "seen_in_tiers": ["t1"], "seen_in_phases": ["discount"],
-}  # fmt: skip
-_BACKLOG_ENTRY = {
-    "category": "correctness", "base_severity": "minor", "age_in_runs": 1, "age_in_tiers": 1,
-    "first_seen_run_id": "shop-41", "last_seen_run_id": "shop-42", "last_seen_at": examples.AT,
-    "seen_in_tiers": ["t1"], "status": "open",
-}  # fmt: skip
-_RECORDED = {
-    "message": f"Issue {_KEY} recorded",
-    "phase_file": {
-        "phase_id": "discount", "tier_id": "t1", "minor_issue_count": 1, "major_issue_count": 0,
-        "issue_state": "has_minor_issues",
-        "issues": [
-            {
-                "issue_key": _KEY, "severity": "minor", "effective_severity": "minor", "source": "probe",
-                "category": "correctness", "task_category": "feature_scaffolding", "complexity": "medium",
-                "expected_fail": False, "occurrence_count": 1, "first_seen_run": "shop-41",
-                "last_seen_run": "shop-42", "evidence_refs": ["shop/prices.py:14"],
-            }
-        ],
-    },
-    "run_index_entry": _INDEX_ENTRY,
-    "project_backlog_entry": _BACKLOG_ENTRY,
-}  # fmt: skip
 
 
-class RecordIssueView(AgentView):
+class RecordIssueView(ReportView):
     """Record what somebody saw in a phase, also after it has ended."""
-
-    allowed_roles = (Role.BUILDER, Role.AUDITOR, Role.VERIFIER)
 
     @extend_schema(
         parameters=[IssueQueryIn],
         request=IssueIn,
         responses=answers({200: RecordedOut}, 404),
         operation_id="record_issue",
-        examples=shown(sent={**examples.ISSUE, "source": "probe"}, answered=_RECORDED),
+        examples=shown(sent={**examples.ISSUE, "source": "probe"}, answered=RECORDED),
     )
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Record one issue, by query parameters with a bare list of evidence or as one JSON object."""
         report = self._report()
         [shared] = services.record_reports(
-            self._phase_pk(run_id, phase_id), [report], reporter=self.caller.name
+            self.named_phase(run_id, phase_id).pk, [report], reporter=self.caller.name
         )
         return Response(
             {
@@ -91,13 +63,6 @@ class RecordIssueView(AgentView):
                 "project_backlog_entry": shared.project_backlog_entry,
             }
         )
-
-    def _phase_pk(self, run_id: str, phase_id: str) -> int:
-        try:
-            return self.require_phase(run_id, phase_id).pk
-        except PhaseNotFound:
-            self.require_run(run_id)
-            raise PhaseNotFound(f"Phase {phase_id} not found in run {run_id}") from None
 
     def _report(self) -> IssueReport:
         """Read either form. An object may leave to the query parameters what it does not hold itself."""
@@ -121,7 +86,7 @@ class IssueIndexView(AgentView):
     @extend_schema(
         responses=answers({200: RunIndexOut}, 404),
         operation_id="issue_index",
-        examples=shown(answered={"run_id": examples.RUN_ID, "issues_by_key": {_KEY: _INDEX_ENTRY}}),
+        examples=shown(answered={"run_id": examples.RUN_ID, "issues_by_key": {KEY: INDEX_ENTRY}}),
     )
     def get(self, request: Request, run_id: str) -> Response:
         """Return the whole index."""
@@ -140,7 +105,7 @@ class BacklogView(AgentView):
         parameters=[BacklogQueryIn],
         responses=answers({200: BacklogOut}, 404),
         operation_id="issue_backlog",
-        examples=shown(answered={"project_id": "shop", "issues_by_key": {_KEY: _BACKLOG_ENTRY}}),
+        examples=shown(answered={"project_id": "shop", "issues_by_key": {KEY: BACKLOG_ENTRY}}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Return the whole backlog, resolved entries too. A long one is sent while it is read."""

@@ -79,6 +79,17 @@ MAY = {
     "POST /runs/{run_id}/phases/{phase_id}/auditor_request": AUDITOR,
     "POST /runs/{run_id}/phases/{phase_id}/auditor_result": AUDITOR,
     "POST /runs/{run_id}/phases/{phase_id}/record_issue": REPORTER,
+    "POST /runs/{run_id}/phases/{phase_id}/record_issues": REPORTER,
+    "POST /runs/{run_id}/phases/{phase_id}/import_csv": REPORTER,
+    "POST /runs/{run_id}/phases/{phase_id}/import_junit": REPORTER,
+    "GET /runs/{run_id}/issues/export": ANY,
+    "GET /project/issues": ANY,
+    "GET /project/issues/facets": ANY,
+    "GET /project/issues/export": ANY,
+    "GET /project/issues/{entry_id}": ANY,
+    "GET /project/issues/{entry_id}/timeline": ANY,
+    "POST /project/issues/{entry_id}/accept": OPERATOR,
+    "POST /project/issues/{entry_id}/resolve": OPERATOR,
 }
 ROUTES = routes()
 
@@ -193,7 +204,8 @@ def test_a_run_of_another_project_is_as_absent_as_one_that_is_not_there(
     scoped = api_for("operator", name="scoped", project=make_project("other", is_default=False))
     issue = {"issue_key": "k", "severity": "minor", "source": "probe", "category": "c"}
     body = {
-        **issue, "status": "success", "review_notes": "", "recommendation": "approve", "state": "QUEUED"
+        **issue, "status": "success", "review_notes": "", "recommendation": "approve", "state": "QUEUED",
+        "issues": [issue], "document": "issue_key,severity,category\n",
     }  # fmt: skip
     sent = body if route.method == "POST" else None
     absent, strange = (

@@ -31,6 +31,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from autopack_site.kernel.auth import Role
+from issues.models import BacklogEntry
 from runs import ports
 from runs.api import openapi, results
 from runs.models import ApiToken
@@ -51,6 +52,12 @@ EXAMPLES, MANY = 12, 1000
 SCHEMA = schemathesis.openapi.from_dict(json.loads(openapi.text()))
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}  # type: ignore[union-attr]
 every_operation = pytest.mark.parametrize("label", sorted(OPERATIONS))
+
+
+@schemathesis.serializer("text/csv")
+def _as_csv(_context: Any, value: Any) -> Any:
+    """Send text as the file that it is, and anything else as no honest client would."""
+    return {"data": value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")}
 
 
 @dataclass
@@ -90,12 +97,14 @@ def world(project: Project, settings: Any, monkeypatch: pytest.MonkeyPatch) -> W
     operator, builder = api_for("operator"), api_for("builder")
     start(operator, plan(phases=3))
     lease = claim(builder)
+    report = {"issue_key": "a::b", "severity": "minor", "source": "probe", "category": "docs"}
+    assert builder.post("/runs/r1/phases/p1/record_issue", report).status_code == 200
     tokens: dict[str, str | None] = {role: create_token(f"fuzz-{role}", roles=[role]) for role in Role}
     tokens["holder"], tokens["nobody"], tokens["unknown"] = builder.token, None, "apk_unknown"
     known = {
         "run_id": "r1", "phase_id": "p1", "tier_id": "t1", "lease_id": lease["lease_id"],
         "attempt_id": lease["attempt_id"], "project_id": project.project_id,
-        "token_id": str(ApiToken.objects.earliest("pk").pk),
+        "token_id": str(ApiToken.objects.earliest("pk").pk), "entry_id": str(BacklogEntry.objects.get().pk),
     }  # fmt: skip
     return World(get_wsgi_application(), tokens, known)
 

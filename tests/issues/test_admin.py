@@ -185,7 +185,8 @@ def test_more_entries_than_a_person_can_look_at_are_not_decided_at_once(operator
 @pytest.mark.parametrize(
     ("query", "found"),
     [("status__exact=open", 3), ("status__exact=resolved", 1), ("effective_severity__exact=major", 1),
-     ("category=docs", 2), ("category=none", 0), ("q=%3CB%3EK1", 2), ("q=k1", 0), ("project__id__exact=x", 0)],
+     ("category=docs", 2), ("category=none", 0), ("q=%3CB%3EK1", 2), ("q=k1", 2), ("q=1", 0),
+     ("q=docs+K1", 1), ("q=src%2Fa", 4), ("q=test", 2), ("project__id__exact=x", 0)],
 )  # fmt: skip
 def test_facets_and_search_find_entries(operator, query, found):
     fill(2)

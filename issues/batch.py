@@ -1,0 +1,61 @@
+"""Many reports in one call: all of them are recorded, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from django.db import transaction
+
+from issues import services
+from issues.shapes import issue_state
+from runs import rows
+from runs.ports import IssueReport, Shared
+
+MAX_REPORTS = 1000
+MAX_IMPORTED = 5000
+SHOWN_REFS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did: how many reports, of how many distinct keys, and how its phase counts now."""
+
+    reports: int
+    issues: int
+    minor_issue_count: int
+    major_issue_count: int
+    issue_state: str
+
+
+def record_batch(phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> list[Shared]:
+    """Record up to 1,000 reports of a phase in one transaction, with as many statements as one report takes.
+
+    What each touched is returned in their order, as it is after all of them. Of an issue's evidence the last 20
+    pieces are shown: 1,000 issues with all that they may hold would make an answer of 100 megabytes.
+    Raises PhaseNotFound.
+    """
+    return [_short(shared) for shared in services.record_reports(phase_pk, reports, reporter=reporter)]
+
+
+def _short(shared: Shared) -> Shared:
+    issues = [
+        {**issue, "evidence_refs": issue["evidence_refs"][-SHOWN_REFS:]}
+        for issue in shared.phase_file["issues"]
+    ]
+    return replace(shared, phase_file={**shared.phase_file, "issues": issues})
+
+
+def import_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> Imported:
+    """Record what a file told of, 1,000 reports at a time in one transaction. Raises PhaseNotFound."""
+    with transaction.atomic():
+        for start in range(0, len(reports), MAX_REPORTS):
+            services.record_reports(phase_pk, reports[start : start + MAX_REPORTS], reporter=reporter)
+        phase = rows.phase_by_pk(phase_pk)[0]
+    return Imported(
+        reports=len(reports),
+        issues=len({report.issue_key for report in reports}),
+        minor_issue_count=phase.minor_issues_count,
+        major_issue_count=phase.major_issues_count,
+        issue_state=issue_state(phase),
+    )
