@@ -32,7 +32,8 @@ GLOB = st.lists(st.text("abz*?_-{}`,.é @", min_size=1, max_size=6), min_size=1,
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    tiers, phases = [], []
+    tiers: list[TierSpec] = []
+    phases: list[PhaseSpec] = []
     for number in range(draw(st.integers(1, 3))):
         tiers.append(
             TierSpec(f"tier{number}", draw(st.integers(number * 10, number * 10 + 9)), draw(NAME), draw(TEXT))

@@ -38,7 +38,7 @@ def test_tiers_stay_whole_where_they_fit() -> None:
 
 
 def test_a_tier_above_the_limit_is_cut_in_the_order_of_its_dependencies() -> None:
-    free = {"depends_on": ()}
+    free: Any = {"depends_on": ()}
     plan = Plan(
         (A, B),
         (phase(0, depends_on=("p3",)), phase(1, **free), phase(2, **free), phase(3, **free), phase(4, "b")),

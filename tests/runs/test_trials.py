@@ -57,6 +57,7 @@ def test_a_changed_cap_is_shown_at_the_run_the_tier_and_the_phase_with_the_rules
 
 
 def test_the_ruleset_in_force_changes_nothing(project: Project) -> None:
+    assert project.ruleset is not None
     answer = trials.dry_run(project, project.ruleset.document, PLAN)
     assert (answer["differences"], answer["ruleset_differences"]) == ([], [])
 
