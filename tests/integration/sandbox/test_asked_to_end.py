@@ -27,10 +27,13 @@ time.sleep(60)
 
 
 def run(attempt: Attempt, script: str, *args: str, wish: Wish, limits: Limits = SMALL) -> tuple[Outcome, str]:
-    """Run a Python program in a shell; once it says that it is ready, wish."""
+    """Run a Python program in the place of a shell; once it says that it is ready, wish.
+
+    Beside a shell it would race: the signal ends a shell at once, and what the command forked ends with it.
+    """
     pieces: list[bytes] = []
     outcome = runner.run(
-        attempt.command("sh", "-c", 'python3 -c "$0" "$@"; exit $?', script, *args, limits=limits),
+        attempt.command("sh", "-c", 'exec python3 -c "$0" "$@"', script, *args, limits=limits),
         on_output=pieces.append,
         should_stop=lambda: False,
         wish=lambda: wish if READY.encode() in b"".join(pieces) else "",
@@ -44,7 +47,6 @@ def run(attempt: Attempt, script: str, *args: str, wish: Wish, limits: Limits = 
 def test_a_command_that_heeds_the_signal_ends_by_itself_and_keeps_its_work(
     either: Attempt, checkout: Path
 ) -> None:
-    # the group is asked: the shell and the program below it
     outcome, output = run(either, WRAPS_UP, wish="end")
     assert outcome.asked
     assert outcome.reason == "exited"
