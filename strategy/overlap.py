@@ -1,15 +1,18 @@
 """Whether two path globs can cover one and the same path: the question that a rule on paths asks of a scope.
 
 Globs are those of `kernel.globs`, compared as a case-folding file system would. The answer is exact but for the depth
-of names, and takes time in proportion to the product of the lengths.
+of names.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
 from autopack_site.kernel.globs import folded
+
+_STARS = re.compile(r"\*+")
 
 
 def may_touch(scope: Iterable[str], globs: Iterable[str]) -> bool:
@@ -70,36 +73,29 @@ def _meet(one: tuple[str, ...], two: tuple[str, ...]) -> bool:
     return False
 
 
+@lru_cache(maxsize=4096)
 def _names_meet(one: str, two: str) -> bool:
-    """Tell whether some name of one component fits both patterns."""
+    """Tell whether some name of one component fits both patterns.
+
+    Each character of `one` moves the set of places of `two` that a common name may have reached. The set is the bits
+    of a number, so that two long patterns take as many steps as one of them has characters: scopes are hostile.
+    """
     if one == two:
         return True
-    reached = {(0, 0)}
-    waiting = [(0, 0)]
-    while waiting:
-        at, other = waiting.pop()
-        if at == len(one) and other == len(two):
-            return True
-        left = one[at] if at < len(one) else None
-        right = two[other] if other < len(two) else None
-        following: list[tuple[int, int]] = []
-        if left == "*":
-            following.append((at + 1, other))
-            if right is not None and right != "*":
-                following.append((at, other + 1))
-        if right == "*":
-            following.append((at, other + 1))
-            if left is not None and left != "*":
-                following.append((at + 1, other))
-        if (
-            left is not None
-            and right is not None
-            and "*" not in (left, right)
-            and (left == right or "?" in (left, right))
-        ):
-            following.append((at + 1, other + 1))
-        for pair in following:
-            if pair not in reached:
-                reached.add(pair)
-                waiting.append(pair)
-    return False
+    one, two = _STARS.sub("*", one), _STARS.sub("*", two)
+    places: dict[str, int] = {}
+    for place, mark in enumerate(two):
+        places[mark] = places.get(mark, 0) | 1 << place
+    stars, everywhere = places.get("*", 0), (1 << len(two) + 1) - 1
+    literal = (1 << len(two)) - 1 & ~stars
+    reached = 1 | (1 & stars) << 1
+    for mark in one:
+        if not reached:
+            return False
+        if mark == "*":  # it takes what `two` says next, however much: every place from the first on
+            reached = everywhere & ~((reached & -reached) - 1)
+            continue
+        fits = literal if mark == "?" else places.get(mark, 0) | places.get("?", 0)
+        reached = (reached & fits) << 1 | reached & stars
+        reached |= (reached & stars) << 1
+    return bool(reached >> len(two) & 1)

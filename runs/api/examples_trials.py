@@ -4,6 +4,71 @@ from __future__ import annotations
 
 from typing import Any
 
+
+def _planned(*, token_cap: int) -> dict[str, Any]:
+    """Return what the two rulesets make of the plan's tier and phases: alike but for the tier's tokens."""
+    return {
+        "tiers": [
+            {
+                "tier_id": "pricing",
+                "name": "Pricing",
+                "values": [
+                    {
+                        "name": "token_cap",
+                        "value": token_cap,
+                        "rule": "the sum of tier_token_cap_multiplier x incident_token_cap over 2 phases",
+                    },
+                    {
+                        "name": "ci_run_cap",
+                        "value": 4,
+                        "rule": "the sum of tier_ci_run_cap_multiplier over 2 phases",
+                    },
+                ],
+            }
+        ],
+        "phases": [
+            {
+                "phase_id": "typo",
+                "tier_id": "pricing",
+                "name": "Fix a typo in the README",
+                "is_inserted": False,
+                "because": ["category docs: the text says 'typo'", "complexity low: the category's"],
+                "values": [
+                    {
+                        "name": "task_category",
+                        "value": "docs",
+                        "rule": "category docs: the text says 'typo'",
+                    },
+                    {
+                        "name": "builder_mode",
+                        "value": "tweak_light",
+                        "rule": "mode tweak_light: low, and the text says 'typo'",
+                    },
+                ],
+            },
+            {
+                "phase_id": "login",
+                "tier_id": "pricing",
+                "name": "Add the login page",
+                "is_inserted": False,
+                "because": [
+                    "category security_auth_change: the text says 'login'",
+                    "no mode: no rule of the table fits",
+                ],
+                "values": [
+                    {
+                        "name": "task_category",
+                        "value": "security_auth_change",
+                        "rule": "category security_auth_change: the text says 'login'",
+                    },
+                    {"name": "builder_mode", "value": None, "rule": "no mode: no rule of the table fits"},
+                ],
+            },
+        ],
+        "advice": [],
+    }
+
+
 CHECK: dict[str, Any] = {
     "project_id": "shop",
     "plan": "# Plan\n\n## Pricing\n\n- Log-in\n  complexity: huge\n",
@@ -45,64 +110,7 @@ EXPLAINED: dict[str, Any] = {
                     "rule": "ruleset version 1: safety_profiles.normal",
                 },
             ],
-            "tiers": [
-                {
-                    "tier_id": "pricing",
-                    "name": "Pricing",
-                    "values": [
-                        {
-                            "name": "token_cap",
-                            "value": 2700000,
-                            "rule": "the sum of tier_token_cap_multiplier x incident_token_cap over 2 phases",
-                        },
-                        {
-                            "name": "ci_run_cap",
-                            "value": 4,
-                            "rule": "the sum of tier_ci_run_cap_multiplier over 2 phases",
-                        },
-                    ],
-                }
-            ],
-            "phases": [
-                {
-                    "phase_id": "typo",
-                    "tier_id": "pricing",
-                    "name": "Fix a typo in the README",
-                    "is_inserted": False,
-                    "because": ["category docs: the text says 'typo'", "complexity low: the category's"],
-                    "values": [
-                        {
-                            "name": "task_category",
-                            "value": "docs",
-                            "rule": "category docs: the text says 'typo'",
-                        },
-                        {
-                            "name": "builder_mode",
-                            "value": "tweak_light",
-                            "rule": "mode tweak_light: low, and the text says 'typo'",
-                        },
-                    ],
-                },
-                {
-                    "phase_id": "login",
-                    "tier_id": "pricing",
-                    "name": "Add the login page",
-                    "is_inserted": False,
-                    "because": [
-                        "category security_auth_change: the text says 'login'",
-                        "no mode: no rule of the table fits",
-                    ],
-                    "values": [
-                        {
-                            "name": "task_category",
-                            "value": "security_auth_change",
-                            "rule": "category security_auth_change: the text says 'login'",
-                        },
-                        {"name": "builder_mode", "value": None, "rule": "no mode: no rule of the table fits"},
-                    ],
-                },
-            ],
-            "advice": [],
+            **_planned(token_cap=2700000),
         }
     ],
 }
@@ -203,64 +211,7 @@ DRY_RAN: dict[str, Any] = {
                     "rule": "the published default of safety profile normal",
                 },
             ],
-            "tiers": [
-                {
-                    "tier_id": "pricing",
-                    "name": "Pricing",
-                    "values": [
-                        {
-                            "name": "token_cap",
-                            "value": 1200000,
-                            "rule": "the sum of tier_token_cap_multiplier x incident_token_cap over 2 phases",
-                        },
-                        {
-                            "name": "ci_run_cap",
-                            "value": 4,
-                            "rule": "the sum of tier_ci_run_cap_multiplier over 2 phases",
-                        },
-                    ],
-                }
-            ],
-            "phases": [
-                {
-                    "phase_id": "typo",
-                    "tier_id": "pricing",
-                    "name": "Fix a typo in the README",
-                    "is_inserted": False,
-                    "because": ["category docs: the text says 'typo'", "complexity low: the category's"],
-                    "values": [
-                        {
-                            "name": "task_category",
-                            "value": "docs",
-                            "rule": "category docs: the text says 'typo'",
-                        },
-                        {
-                            "name": "builder_mode",
-                            "value": "tweak_light",
-                            "rule": "mode tweak_light: low, and the text says 'typo'",
-                        },
-                    ],
-                },
-                {
-                    "phase_id": "login",
-                    "tier_id": "pricing",
-                    "name": "Add the login page",
-                    "is_inserted": False,
-                    "because": [
-                        "category security_auth_change: the text says 'login'",
-                        "no mode: no rule of the table fits",
-                    ],
-                    "values": [
-                        {
-                            "name": "task_category",
-                            "value": "security_auth_change",
-                            "rule": "category security_auth_change: the text says 'login'",
-                        },
-                        {"name": "builder_mode", "value": None, "rule": "no mode: no rule of the table fits"},
-                    ],
-                },
-            ],
-            "advice": [],
+            **_planned(token_cap=1200000),
         }
     ],
 }

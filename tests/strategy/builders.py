@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 from strategy.defaults import default_ruleset
@@ -52,4 +55,22 @@ def compiled(
 def row(spec: PhaseSpec, **arguments: Any) -> dict[str, Any]:
     """Return the strategy's row of the one phase."""
     found: dict[str, Any] = compiled(spec, **arguments).document["phase_strategies"][spec.phase_id]
+    return found
+
+
+def hash_under_two_seeds(program: str) -> set[str]:
+    """Return the hashes that a program prints in two processes with different hash seeds, each a SHA-256."""
+    found = set()
+    for seed in ("1", "4711"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        found.add(done.stdout.strip())
+    assert {len(one) for one in found} == {64}
     return found

@@ -1,0 +1,186 @@
+"""Properties of rules: no order of them matters, and none loosens what another says."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strategy.engine import compile_strategy
+from strategy.rules import read_rules
+from strategy.strictness import RUN_ORDERS, orders
+from strategy.types import BacklogItem, Plan, RunOptions
+from tests.strategy.builders import aged, hash_under_two_seeds, phase, plan_of
+
+CATEGORY = st.sampled_from(["docs", "security_auth", "own", "tests", "general"])
+GLOBS = st.sampled_from(["docs/**", "src/*.py", "src/payments", "**/x.md", "*"])
+WHEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "category": st.lists(CATEGORY, min_size=1, max_size=2, unique=True),
+        "complexity": st.lists(
+            st.sampled_from(["low", "medium", "high"]), min_size=1, max_size=2, unique=True
+        ),
+        "paths": st.lists(GLOBS, min_size=1, max_size=2, unique=True),
+        "safety_profile": st.just(["normal"]),
+        "backlog": st.just({"aged_at_least": 2}),
+    },
+)
+SMALL = st.integers(1, 6)
+PROFILES = st.sampled_from(
+    ["general_review", "security_review", "own_review", "other_review", "schema_review"]
+)
+SET = {
+    "complexity": st.sampled_from(["low", "medium", "high"]),
+    "ci_profile": st.sampled_from(["normal", "strict"]),
+    "max_builder_attempts": SMALL, "max_auditor_attempts": st.integers(0, 4),
+    "incident_token_cap": st.integers(1, 900_000), "max_attempt_tokens": st.integers(1, 300_000),
+    "ci_max_retries": SMALL, "audit_after_failures": SMALL, "auto_apply": st.booleans(),
+    "auditor_profile": PROFILES, "max_diff_lines": SMALL,
+    "allow": st.fixed_dictionaries({}, optional={"binary": st.booleans(), "symlinks": st.booleans()}),
+    "tier_token_cap_multiplier": st.sampled_from([0.1, 1, 5]),
+    "tier_ci_run_cap_multiplier": st.sampled_from([0.5, 3]),
+    "tier_max_minor_issues_multiplier": st.sampled_from([0, 0.3, 4]), "tier_max_major_issues_tolerated": SMALL,
+    "run_scope": st.sampled_from(["multi_tier", "single_tier"]), "run_token_cap": st.integers(1, 6_000_000),
+    "run_max_phases": st.integers(8, 30), "run_max_duration_minutes": SMALL,
+    "run_max_minor_issues_total": st.integers(0, 40), "minor_issue_aging_runs_threshold": SMALL,
+    "minor_issue_aging_tiers_threshold": SMALL,
+    "protected_paths": st.lists(GLOBS, min_size=1, max_size=2, unique=True),
+    "severity_upgrades": st.lists(CATEGORY, min_size=1, max_size=2, unique=True),
+}  # fmt: skip
+SIZED = ("ci_profile", "auto_apply", "auditor_profile")
+
+
+def _some(names: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=4, unique=True).flatmap(
+        lambda chosen: st.fixed_dictionaries({name: SET[name] for name in chosen})
+    )
+
+
+RULE = st.one_of(
+    st.fixed_dictionaries({"when": WHEN, "set": _some(SET)}),
+    st.builds(
+        lambda when, size, values: {"when": {**when, "diff_lines_at_least": size}, "set": values},
+        WHEN, st.sampled_from([10, 100]), _some(SIZED),
+    ),
+)  # fmt: skip
+RULES = st.lists(RULE, max_size=6)
+PHASE = st.tuples(
+    st.sampled_from(["one", "two"]),
+    st.sampled_from([None, "docs", "security_auth", "own", "tests"]),
+    st.sampled_from([None, "tweak_light", "refactor_heavy"]),
+    st.sampled_from([(), ("docs/a.md",), ("src/payments/**",), ("src/x.py", "lib/**")]),
+)
+PHASES = st.lists(PHASE, min_size=1, max_size=6)
+BASES = st.fixed_dictionaries(
+    {},
+    optional={
+        "category_defaults": st.just({"docs": {"auditor_profile": "own_review", "max_diff_lines": 50}}),
+        "allow": st.just({"binary": True, "symlinks": True}),
+        "high_risk_categories": st.just(["docs", "own"]),
+        "auditor_profile_order": st.just(["schema_review", "own_review"]),
+    },
+)
+BACKLOG = tuple(aged(f"k{number}", f"src/{number}.py") for number in range(7))
+
+
+def _plan(rows: list[Any]) -> Plan:
+    return plan_of(
+        *(
+            phase(f"p{index}", tier, index, task_category=category, builder_mode=mode, scope=scope)
+            for index, (tier, category, mode, scope) in enumerate(rows)
+        )
+    )
+
+
+def _compile(ruleset: dict[str, Any], plan: Plan, backlog: tuple[BacklogItem, ...] = BACKLOG) -> Any:
+    return compile_strategy(ruleset, backlog, plan, run_id="r", project_id="p", options=RunOptions())
+
+
+def _same_whatever_the_order(rows: list[Any], rules: list[Any], base: Any, chance: random.Random) -> None:
+    given_rules = [{"id": f"r{number}", **rule} for number, rule in enumerate(rules)]
+    plan = _plan(rows)
+    other_rules, phases, tiers = list(given_rules), list(plan.phases), list(plan.tiers)
+    for values in (other_rules, phases, tiers):
+        chance.shuffle(values)
+    first = _compile({**base, "rules": given_rules}, plan)
+    second = _compile({**base, "rules": other_rules}, Plan(tuple(tiers), tuple(phases)))
+    assert first.canonical == second.canonical
+
+
+def _never_looser(rows: list[Any], rules: list[Any], base: Any) -> None:
+    """Compare the strategy with and without the last rule, field by field, by the table of orders."""
+    given_rules = [{"id": f"r{number}", **rule} for number, rule in enumerate(rules)]
+    plan, ruleset = _plan(rows), {**base, "rules": given_rules}
+    less = _compile({**ruleset, "rules": given_rules[:-1]}, plan).document
+    more = _compile(ruleset, plan).document
+    order = orders(read_rules(ruleset).profile_order)
+    for name in RUN_ORDERS:
+        before, after = less[name], more[name]
+        if name == "severity_upgrades":
+            before, after = sorted(before), sorted(after)
+        assert order[name].covers(after, before), name
+    for tier_id, caps in more["tier_strategies"].items():
+        earlier = less["tier_strategies"][tier_id]
+        assert all(caps[name] <= earlier[name] for name in caps if name != "tier_id"), (caps, earlier)
+    for phase_id, after in more["phase_strategies"].items():
+        before = less["phase_strategies"][phase_id]
+        for name in order.keys() & after.keys():
+            assert order[name].covers(after[name], before[name]), (phase_id, name, before[name], after[name])
+        assert order["allow"].covers(after["allowed"], before["allowed"])
+        assert after["requires_audit"] >= before["requires_audit"]
+        for size in (0, 10, 99, 100, 5000):
+            now, then = _held(after, size), _held(before, size)
+            assert now["requires_audit"] >= then["requires_audit"]
+            for name in ("ci_profile", "auditor_profile"):
+                assert order[name].covers(now[name], then[name]), (size, name)
+
+
+def _held(limits: dict[str, Any], size: int) -> dict[str, Any]:
+    reached = [row for row in limits["by_diff_size"] if row["diff_lines"] <= size]
+    return reached[-1] if reached else limits
+
+
+@settings(max_examples=500, deadline=None)
+@given(PHASES, RULES, BASES, st.randoms(use_true_random=False))
+def test_order_of_rules_and_phases_changes_no_byte(
+    rows: Any, rules: Any, base: Any, chance: random.Random
+) -> None:
+    _same_whatever_the_order(rows, rules, base, chance)
+
+
+@settings(max_examples=500, deadline=None)
+@given(PHASES, RULES.filter(bool), BASES)
+def test_adding_a_rule_never_loosens_anything(rows: Any, rules: Any, base: Any) -> None:
+    _never_looser(rows, rules, base)
+
+
+@pytest.mark.torture
+@settings(max_examples=10_000, deadline=None)
+@given(PHASES, RULES, BASES, st.randoms(use_true_random=False))
+def test_order_of_rules_and_phases_changes_no_byte_ten_thousand_times(
+    rows: Any, rules: Any, base: Any, chance: random.Random
+) -> None:
+    _same_whatever_the_order(rows, rules, base, chance)
+
+
+@pytest.mark.torture
+@settings(max_examples=10_000, deadline=None)
+@given(PHASES, RULES.filter(bool), BASES)
+def test_adding_a_rule_never_loosens_anything_ten_thousand_times(rows: Any, rules: Any, base: Any) -> None:
+    _never_looser(rows, rules, base)
+
+
+def test_rules_give_equal_bytes_in_two_processes_with_different_hash_seeds() -> None:
+    program = (
+        "from tests.strategy.builders import aged, compiled, phase\n"
+        "r = [{'id': f'r{n}', 'when': {'category': ['docs', 'own'], 'paths': ['src/**', f'x{n}']}, 'set':"
+        " {'severity_upgrades': ['b', 'a'], 'protected_paths': ['z', 'y'], 'allow': {'binary': False},"
+        " 'max_diff_lines': 9}} for n in range(9)]\n"
+        "p = (phase('a', task_category='docs'), phase('b', 'u', 1, scope=('x3', 'y')))\n"
+        "print(compiled(*p, ruleset={'rules': r}, backlog=(aged('k', 'x'),)).sha256)"
+    )
+    assert len(hash_under_two_seeds(program)) == 1
