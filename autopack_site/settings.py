@@ -199,6 +199,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600.0, "queue": "sweep"},
     },
+    "pack-mirrors": {
+        "task": "integration.tasks.pack_mirrors",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0, "queue": "sweep"},
+    },
     "aging": {
         "task": "issues.tasks.age_backlogs",
         "schedule": AGING_SWEEP_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ from integration.git_errors import (
 from integration.indexes import Indexes
 from integration.locks import held
 from integration.objects import is_sha
-from integration.quarantine import Quarantine, quarantine, sweep
+from integration.quarantine import Quarantine, quarantine
 from integration.refs import PROJECT, candidate_ref, checked, full_sha, pushable, writable
 from integration.sources import Source, redacted
 
@@ -44,6 +45,8 @@ _CONFIG = """\
 [transfer]
 \tfsckObjects = true
 """
+#: Loose objects beyond this number make git slow (the default of its `gc.auto`).
+MANY_LOOSE = 6700
 _NO_WAIT = ("core.filesRefLockTimeout=0", "core.packedRefsTimeout=0")
 # Harmless warts of old histories that servers accepted for years; all else that fsck calls an error is one.
 _OLD_WARTS = tuple(
@@ -366,12 +369,22 @@ class Mirror:
         """Check every object and ref. Raises GitFailed with what git found."""
         self.git("fsck", "--full", "--strict", "--no-dangling", "--no-progress", timeout_s=1800)
 
-    def maintain(self) -> int:
-        """Pack loose objects and remove what crashed builds left; return how many of those there were."""
-        swept = sweep(self.path)
-        with held(self.path / "autopack" / "fetch.lock", timeout_s=600):
-            self.git("repack", "-d", "-l", "--quiet", timeout_s=1800)
-        return swept
+    def is_cluttered(self) -> bool:
+        """Tell whether loose objects are many: by one of their 256 folders, as `git gc --auto` guesses."""
+        folder = self.path / "objects" / "17"
+        return folder.is_dir() and len(os.listdir(folder)) > MANY_LOOSE // 256
+
+    def pack(self, *, wait_s: float = 600.0, timeout_s: float = 1800.0) -> None:
+        """Pack loose objects, and small packs with them; nothing is lost, also what no ref reaches.
+
+        Each pack stays at least twice as large as the next (`git repack --geometric`), so that the work goes by
+        what is new and not by the project's size. Fetches wait meanwhile. Raises GitTimedOut.
+        """
+        with held(self.path / "autopack" / "fetch.lock", timeout_s=wait_s) as lock:
+            git.run(
+                "repack", "--geometric=2", "-d", "-l", "--quiet",
+                place=self.place, timeout_s=timeout_s, pass_fds=(lock,),
+            )  # fmt: skip
 
     def _beside(self, what: str) -> Path:
         return self.path.parent / f".{self.path.name}.{what}.lock"

@@ -42,11 +42,14 @@ class Quarantine:
         found = sorted(self.found(), key=lambda path: path.parent.name + path.name == last)
         for path in found:
             target = self.git_dir / "objects" / path.parent.name / path.name
-            try:
-                os.rename(path, target)
-            except FileNotFoundError:
-                target.parent.mkdir(exist_ok=True)
-                os.rename(path, target)
+            while True:  # packing removes folders that it has emptied, perhaps between two lines of this
+                try:
+                    os.rename(path, target)
+                    break
+                except FileNotFoundError:
+                    if not path.exists():
+                        raise
+                    target.parent.mkdir(exist_ok=True)
         return len(found)
 
 

@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 
 from autopack_site.kernel.ids import new_id
+from integration.git_errors import GitFailed
 from integration.locks import locked_folder, try_lock
 from integration.mirror import Mirror
 from integration.quarantine import sweep
@@ -78,9 +79,31 @@ def sweep_work() -> int:
 
 def sweep_mirrors() -> int:
     """Remove the quarantines that killed processes left in any mirror; return how many."""
+    return sum(sweep(path) for path in _mirrors())
+
+
+def pack_mirrors() -> int:
+    """Pack the mirrors in which loose objects have become many; return how many were packed.
+
+    One that is being fetched into is left for the next time; a fault of one doesn't keep the others from it.
+    """
+    packed = 0
+    for path in _mirrors():
+        mirror = Mirror(path)
+        if not mirror.is_cluttered():
+            continue
+        try:
+            mirror.pack(wait_s=0)
+            packed += 1
+            log.info("mirror.packed", project_id=path.stem)
+        except GitFailed as error:
+            log.warning("mirror.not_packed", project_id=path.stem, reason=error.detail)
+    return packed
+
+
+def _mirrors() -> list[Path]:
     root = Path(settings.STATE_DIR) / "mirrors"
-    mirrors = [path for path in root.iterdir() if path.suffix == ".git"] if root.is_dir() else []
-    return sum(sweep(path) for path in mirrors)
+    return sorted(path for path in root.iterdir() if path.suffix == ".git") if root.is_dir() else []
 
 
 def _work_root() -> Path:

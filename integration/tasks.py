@@ -58,6 +58,12 @@ def sweep() -> None:
     repository.sweep_mirrors()
 
 
+@shared_task(time_limit=6 * 3600)
+def pack_mirrors() -> None:
+    """Pack the mirrors in which loose objects have become many."""
+    repository.pack_mirrors()
+
+
 @shared_task(time_limit=900)
 def seal_metrics() -> None:
     """Add up what the days that are over hold for Prometheus."""

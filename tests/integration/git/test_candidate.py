@@ -301,7 +301,8 @@ def test_killed_builder_leaves_a_mirror_that_the_next_one_can_use(mirror: Mirror
     head = mirror.read_ref(ref)
     assert head is not None
     assert "last/1.py" in mirror.git("ls-tree", "-r", "--name-only", head).text
-    mirror.maintain()
+    sweep(mirror.path)
+    mirror.pack()
     assert contents(mirror)["waiting"] == []
     mirror.fsck()
 

@@ -82,7 +82,7 @@ def test_every_call_of_a_full_flow_is_hardened(
         mirror.refs("refs/autopack")
         mirror.delete_ref(branch_ref("run1"), made.sha)
         mirror.fsck()
-        mirror.maintain()
+        mirror.pack()
     calls = []
     for path in sorted(log.glob("*.argv")):
         argv = path.read_bytes().decode().split("\0")[:-1]

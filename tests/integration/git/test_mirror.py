@@ -374,17 +374,6 @@ def test_checkout_wants_an_empty_folder_and_a_known_commit(tmp_path: Path, mirro
         mirror.checkout("1" * 40, tmp_path / "new")
 
 
-def test_maintenance_packs_and_loses_nothing(mirror: Mirror, base: str) -> None:
-    kept = build(mirror, base, new_file("kept"))
-    mirror.keep("run1", "p1", 1, kept.sha)
-    loose = build(mirror, base, new_file("loose"))
-    mirror.maintain()
-    assert mirror.commit_info(kept.sha).parents == (base,)
-    assert mirror.commit_info(loose.sha).subject == "Change it"
-    assert build(mirror, kept.sha, new_file("more")).base == kept.sha
-    mirror.fsck()
-
-
 def test_mirror_is_sound_for_plain_git(mirror: Mirror, base: str) -> None:
     build(mirror, base, new_file("x"))
     done = subprocess.run(

@@ -20,6 +20,8 @@ from tests.factories import make_project, make_run
 from tests.integration.metrics.rows import applied, attempt, gate, lease, spend
 from tests.issues.reports import report
 
+# the module's samples come from the database, which is made only where a test says that it uses it
+pytestmark = pytest.mark.django_db
 ROOT = Path(settings.BASE_DIR)
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
