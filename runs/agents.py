@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from runs.errors import CategoryNotTaken
 from runs.models import Phase, Run
 from strategy.config import AgentConfig, ProjectConfig
+from strategy.rules import canonical_category
 
 
 def config_of(run: Run) -> ProjectConfig:
@@ -22,3 +24,26 @@ def agents_for(run: Run, phase: Phase, kind: str) -> tuple[AgentConfig, ...]:
 def serving(run: Run, phase: Phase, kind: str) -> AgentConfig | None:
     """Return the command agent that serves the phase, or None when it waits to be claimed."""
     return next((agent for agent in agents_for(run, phase, kind) if agent.kind == "command"), None)
+
+
+def taken_by(run: Run, name: str, kind: str) -> tuple[str, ...] | None:
+    """Return the categories that the declared builder or auditor of this name takes, as phases hold them.
+
+    None for one that takes all, and for one that isn't declared: its token is all that it needs.
+    """
+    config = config_of(run)
+    declared = config.builders if kind == "build" else config.auditors
+    agent = next((agent for agent in declared if agent.name == name), None)
+    if agent is None or not agent.categories:
+        return None
+    return tuple(canonical_category(listed, {}) for listed in agent.categories)
+
+
+def must_take(run: Run, phase: Phase, name: str, kind: str) -> None:
+    """Raise CategoryNotTaken when the declared agent of this name does not take the phase's category."""
+    taken = taken_by(run, name, kind)
+    if taken is not None and phase.task_category not in taken:
+        raise CategoryNotTaken(
+            f"{name} takes {', '.join(taken)}; phase {phase.phase_id} is {phase.task_category}",
+            task_category=phase.task_category,
+        )

@@ -82,6 +82,13 @@ class PhaseNotReady(Conflict):
     title = "The phase is not ready"
 
 
+class CategoryNotTaken(Conflict):
+    """The project's configuration lets the agent take other categories only."""
+
+    code = "category-not-taken"
+    title = "The agent does not take this category"
+
+
 class RunEnded(Conflict):
     """The run has ended."""
 

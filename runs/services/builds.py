@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from autopack_site.kernel import clock
-from runs import budgets, meters, outbox, ports
+from runs import agents, budgets, meters, outbox, ports
 from runs.endings import release
 from runs.errors import LeaseHeld, NoBuild, PhaseNotReady, StaleLease
 from runs.figures import Figures
@@ -64,7 +64,7 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
     """Claim a phase that nobody holds and submit its result in the same transaction (existing clients).
 
     One that the agent holds itself is submitted under that lease. Raises RunNotFound, PhaseNotFound, LeaseHeld
-    (another's), StaleLease, NoBuild, PhaseNotReady. Late usage and issues are booked first.
+    (another's), StaleLease, NoBuild, PhaseNotReady, CategoryNotTaken. Late usage and issues are booked first.
     """
     lease: Lease | None = None
     try:
@@ -83,6 +83,7 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
                     f"Phase {phase_id} takes no result now: the run is {run.state}, the phase {phase.state}",
                     state=phase.state,
                 )
+            agents.must_take(run, phase, agent, "build")
             attempt = open_build(run, phase, agent)
             claim = grant(run, phase, attempt, agent=agent, ttl_s=settings.LEASE_TTL_S)
             outbox.settle("agent.work", f"{phase.pk}:build")

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from autopack_site.kernel import clock
-from runs import budgets, meters, outbox
+from runs import agents, budgets, meters, outbox
 from runs.brief import brief_for
 from runs.endings import release
 from runs.errors import LeaseHeld, PhaseNotReady, RunEnded, StaleLease
@@ -62,8 +62,8 @@ def claim_phase(
 ) -> Claim | None:
     """Claim the next phase to build (`build`) or to audit (`audit`); None when nothing is there to claim.
 
-    Naming a phase claims that one. Raises RunNotFound, PhaseNotFound, and for a named phase LeaseHeld or
-    PhaseNotReady.
+    Naming a phase claims that one. An agent that the project declares is given the categories that it is declared
+    for only. Raises RunNotFound, PhaseNotFound, and for a named phase LeaseHeld, PhaseNotReady or CategoryNotTaken.
     """
     with locked_run(run_id) as run:
         if phase_pk is not None:
@@ -72,7 +72,7 @@ def claim_phase(
             if phase_id is not None and run.is_terminal:
                 raise RunEnded(f"Run {run_id} has ended: {run.state}")
             return None
-        found = _find(run, kind, phase_id, phase_pk, categories)
+        found = _find(run, agent, kind, phase_id, phase_pk, categories)
         if found is None:
             return None
         phase, attempt = found
@@ -91,16 +91,24 @@ def claim_phase(
 
 
 def _find(
-    run: Run, kind: str, phase_id: str | None, phase_pk: int | None, categories: list[str] | None
+    run: Run,
+    agent: str,
+    kind: str,
+    phase_id: str | None,
+    phase_pk: int | None,
+    categories: list[str] | None,
 ) -> tuple[Phase, Attempt | None] | None:
     """Return the phase to claim and, for an audit, the wanted audit."""
     phases = run.phases.select_related("tier")
     if phase_pk is not None:
         phases = phases.filter(pk=phase_pk)
     if phase_id is not None:
-        return _named(phase_of(run, phase_id), kind)
-    if categories:
-        phases = phases.filter(task_category__in=categories)
+        named = phase_of(run, phase_id)
+        agents.must_take(run, named, agent, kind)
+        return _named(named, kind)
+    for wanted in (categories, agents.taken_by(run, agent, kind)):
+        if wanted:
+            phases = phases.filter(task_category__in=wanted)
     if kind == "build":
         phase = phases.claimable().first()
         return None if phase is None else (phase, None)

@@ -79,12 +79,12 @@ def gates() -> FakeGates:
     return cast(FakeGates, ports.gates())
 
 
-def make_project(project_id: str = "demo", *, is_default: bool = True) -> Project:
+def make_project(project_id: str = "demo", *, is_default: bool = True, config: str = CONFIG) -> Project:
     return add_project(
         project_id,
         name=project_id,
         source="/srv/none.git",
-        config_text=CONFIG,
+        config_text=config,
         is_default=is_default,
         by="tests",
     )

@@ -13,6 +13,7 @@ from django.db import connection, connections
 from autopack_site.kernel import clock
 from runs import services, supervisor, waiting
 from runs.errors import LostRace
+from runs.judgement import open_audit
 from runs.models import Attempt, Lease, Phase
 from strategy.models import Project
 from tests.fakes import BASE_COMMIT
@@ -71,6 +72,45 @@ def test_a_named_phase_is_claimed_or_refused_with_the_reason(project: Project, o
     assert body["detail"] == "builder holds phase p2"
     body = problem_of(builder.post("/runs/r1/claim", {"phase_id": "p9"}), 404, "phase-not-found")
     assert body["detail"] == "Phase p9 not found"
+
+
+ONLY_SOME = """
+version: 1
+default_branch: main
+builders:
+  outside: {kind: pull, categories: [schema_change, docs]}
+auditors:
+  reviewer: {kind: pull, categories: [docs]}
+"""
+
+
+def test_a_declared_builder_is_given_its_own_categories_only(db: None):
+    make_project(config=ONLY_SOME)
+    body = plan(phases=3)
+    for phase, category in zip(body["phases"], ("tests", "schema_contract_change", "docs"), strict=True):
+        phase["task_category"] = category
+    start(api_for("operator"), body)
+    outside = api_for("builder", name="outside")
+    refused = problem_of(outside.post("/runs/r1/claim", {"phase_id": "p1"}), 409, "category-not-taken")
+    assert refused["detail"] == "outside takes schema_contract_change, docs; phase p1 is tests"
+    result = {"phase_id": "p1", "run_id": "r1", "run_type": "project_build", "status": "success"}
+    problem_of(outside.post("/runs/r1/phases/p1/builder_result", result), 409, "category-not-taken")
+    assert outside.post("/runs/r1/claim", {"categories": ["tests"]}).status_code == 204
+    assert [claim(outside)["phase_id"], claim(outside)["phase_id"]] == ["p2", "p3"]
+    assert outside.post("/claim", {"kind": "build"}).status_code == 204
+    assert claim(api_for("builder", name="undeclared"))["phase_id"] == "p1"
+
+
+def test_a_declared_auditor_is_given_its_own_categories_only(db: None):
+    make_project(config=ONLY_SOME)
+    body = plan(phases=2)
+    body["phases"][0]["task_category"] = "tests"
+    start(api_for("operator"), body)
+    for phase in Phase.objects.all():
+        open_audit(phase, None, "approval", profile="docs_review")
+    reviewer = api_for("auditor", name="reviewer")
+    assert claim(reviewer, kind="audit")["phase_id"] == "p2"
+    assert reviewer.post("/runs/r1/claim", {"kind": "audit"}).status_code == 204
 
 
 def test_only_asked_for_categories_are_claimed_in_either_spelling(
