@@ -37,6 +37,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_OPEN_PROMETHEUS": "1 lets `/prometheus` be read without a token from the machine itself, "
         "not through a proxy.",
         "AUTOPACK_DEBUG": "Django's debug pages; never in production.",
+        "AUTOPACK_GIT_CREDENTIALS": "Who Autopack is to https servers: rows `https://user:password@host[/path]`, "
+        "as in git's credential store. A secret: give it as a file.",
+        "AUTOPACK_GIT_CA_PATH": "A file of certificates (PEM) that https servers of repositories are checked "
+        "against, instead of the system's.",
+        "AUTOPACK_GIT_SSH_KEY_PATH": "The private key for ssh servers, and no other. Unset: the user's own keys and "
+        "agent.",
+        "AUTOPACK_GIT_KNOWN_HOSTS_PATH": "Host keys of ssh servers, and no others. Unset: the user's `known_hosts`.",
         "AUTOPACK_SANDBOX_UID_BASE": "Under root: first of the 4,096 uids that gates and agents run as.",
         "AUTOPACK_UID_LOCK_DIR": "Under root: where those uids are locked, for all Autopacks of the machine.",
         "AUTOPACK_SERVICE_USER": "Under root: the user that the embedded servers run as.",

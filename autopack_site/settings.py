@@ -213,6 +213,12 @@ CELERY_BEAT_SCHEDULE = {
 CELERY_BEAT_MAX_LOOP_INTERVAL = min(5.0, SWEEP_S)
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
+# --- repositories on servers --------------------------------------------------------------------------
+GIT_CREDENTIALS = env_str("AUTOPACK_GIT_CREDENTIALS", "")
+GIT_CA_FILE = env_str("AUTOPACK_GIT_CA_PATH", "")
+GIT_SSH_KEY_FILE = env_str("AUTOPACK_GIT_SSH_KEY_PATH", "")
+GIT_KNOWN_HOSTS_FILE = env_str("AUTOPACK_GIT_KNOWN_HOSTS_PATH", "")
+
 # --- processes of `manage.py up` ----------------------------------------------------------------------
 WEB_WORKERS = env_int("AUTOPACK_WEB_WORKERS", default=2, minimum=1)
 WEB_THREADS = env_int("AUTOPACK_WEB_THREADS", default=16, minimum=1)

@@ -5,7 +5,7 @@ repository's configuration. Autopack starts that process hardened: its hooks don
 and would run with Autopack's rights), nor does anything else that its configuration names. When Autopack runs
 as root and the repository is another user's, the process runs as that user: git's ownership check then passes
 without `safe.directory`, and what it writes belongs to the user. A server reached by ssh or https applies its
-own rules.
+own rules; https asks `integration.credentials` who Autopack is there, ssh the service user's keys and agent.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
+
+from integration.credentials import credentials, header_for
 from integration.git import HARDENING, environment
 from integration.git_errors import SourceRefused, SourceUnavailable
 
@@ -99,12 +102,35 @@ class Source:
         return (f"--{service}={shlex.join(argv)}",)
 
     def env(self) -> dict[str, str]:
-        """Return what the transport needs from this process's environment, and no more."""
+        """Return what the transport needs beside git's own environment, and no more."""
+        if self.protocol == "https":
+            return self._https()
         if self.protocol != "ssh":
             return {}
-        env = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=15", "GIT_SSH_VARIANT": "ssh"}
+        return self._ssh()
+
+    def _ssh(self) -> dict[str, str]:
+        argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
+        if settings.GIT_SSH_KEY_FILE:
+            argv += ("-i", settings.GIT_SSH_KEY_FILE, "-o", "IdentitiesOnly=yes")
+        if settings.GIT_KNOWN_HOSTS_FILE:
+            known = settings.GIT_KNOWN_HOSTS_FILE
+            argv += ("-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes")
+        env = {"GIT_SSH_COMMAND": shlex.join(argv), "GIT_SSH_VARIANT": "ssh"}
         if agent := os.environ.get("SSH_AUTH_SOCK"):
             env["SSH_AUTH_SOCK"] = agent
+        return env
+
+    def _https(self) -> dict[str, str]:
+        # A redirect would carry the header to wherever the server says.
+        config = {"http.followRedirects": "false"}
+        if header := header_for(self.address, credentials(settings.GIT_CREDENTIALS)):
+            config["http.extraHeader"] = header
+        if settings.GIT_CA_FILE:
+            config["http.sslCAInfo"] = settings.GIT_CA_FILE
+        env = {"GIT_CONFIG_COUNT": str(len(config))}
+        for number, (key, value) in enumerate(config.items()):
+            env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return env
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from autopack_site.kernel.errors import Invalid, problem
 
 MAX_SOURCE_CHARS = 1024
-SCHEMES = frozenset({"https", "http", "ssh", "git", "file"})
+SCHEMES = ("https", "ssh", "file")
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^:\s-][^\s]*")
 
 
@@ -46,13 +46,13 @@ def _problem(source: str) -> str | None:
     if "://" in source:
         try:
             parts = urlsplit(source)
-            password, host = parts.password, parts.hostname
+            user, password, host = parts.username, parts.password, parts.hostname
         except ValueError:
             return "the URL can't be read"
-        if parts.scheme.lower() not in SCHEMES:
-            return f"the URL's scheme must be one of {', '.join(sorted(SCHEMES))}"
-        if password is not None:
-            return "the URL holds a password, which would be stored and shown: use a credential of git's own"
+        if parts.scheme not in SCHEMES:
+            return f"the URL's scheme must be one of {', '.join(SCHEMES)}"
+        if password is not None or (user is not None and parts.scheme == "https"):
+            return "the URL holds a credential, which would be stored and shown: put it into AUTOPACK_GIT_CREDENTIALS"
         if parts.scheme != "file" and (not host or host.startswith("-")):
             return "the URL names no host"
         return None

@@ -23,6 +23,7 @@ from strategy.admin.texts import SourceField, TextForm, differences_table, prett
 from strategy.config import load_config
 from strategy.differences import Difference, differences
 from strategy.models import Project, ProjectRevision
+from strategy.sources import shown_source
 
 _CONFIG_NOTE = (
     "The project's autopack.yaml: builders, auditors, gates, scopes, protected paths and branches. Runs that have "
@@ -84,15 +85,23 @@ class RevisionInline(TabularInline):
 class ProjectAdmin(DecidingAdmin):
     """Projects. Added and configured by services, each time with a reason."""
 
-    list_display = ["project_id", "name", "source", "default_branch", "is_default", "ruleset", "updated_at"]
+    list_display = [
+        "project_id",
+        "name",
+        "repository",
+        "default_branch",
+        "is_default",
+        "ruleset",
+        "updated_at",
+    ]
     list_select_related = ["ruleset"]
     search_fields = ["project_id", "name"]
     list_filter = ["is_default"]
     fields = [
-        "project_id", "name", "source", "default_branch", "is_default", "ruleset", "created_at", "updated_at",
-        "config_hash", "configuration",
+        "project_id", "name", "repository", "default_branch", "is_default", "ruleset", "created_at",
+        "updated_at", "config_hash", "configuration",
     ]  # fmt: skip
-    readonly_fields = ["configuration"]
+    readonly_fields = ["repository", "configuration"]
     inlines = [RevisionInline]
     actions_detail = ["configure", "make_default"]
 
@@ -108,6 +117,11 @@ class ProjectAdmin(DecidingAdmin):
     def has_configure_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Tell whether the user may change projects."""
         return request.user.has_perm("strategy.change_project")
+
+    @admin.display(description="Repository", ordering="source")
+    def repository(self, project: Project) -> str:
+        """Return where the project's repository is, without what may be a credential."""
+        return shown_source(project.source)
 
     @admin.display(description="Configuration")
     def configuration(self, project: Project) -> str:

@@ -15,6 +15,7 @@ from autopack_site.kernel.ids import is_valid_id
 from strategy import services
 from strategy.documents import MAX_CHARS
 from strategy.models import Project
+from strategy.sources import shown_source
 
 OPERATOR = "command line"
 
@@ -67,7 +68,7 @@ class Command(BaseCommand):
             is_default=options["default"],
             by=OPERATOR,
         )
-        self._say(options, f"Project {project.project_id} added: {project.source}")
+        self._say(options, f"Project {project.project_id} added: {shown_source(project.source)}")
         return _row(project)
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -100,7 +101,7 @@ def _row(project: Project) -> dict[str, Any]:
     return {
         "project_id": project.project_id,
         "name": project.name,
-        "source": project.source,
+        "source": shown_source(project.source),
         "default_branch": project.default_branch,
         "is_default": project.is_default,
         "ruleset_version": project.ruleset.version if project.ruleset else None,
