@@ -68,6 +68,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_LEASE_LOST_S": "Without a renewal for so long the agent or gate is killed; less than the lease.",
         "AUTOPACK_SWEEP_S": "Period of the sweep that finds expired leases and lost messages.",
         "AUTOPACK_AGING_SWEEP_S": "Period of the sweep that ages the issue backlog.",
+        "AUTOPACK_PROJECT_FILES_EVERY_S": "How often the file of a backlog of more than 5,000 entries is written at "
+        "most; a smaller one at every change.",
         "AUTOPACK_OUTBOX_RESEND_S": "After so long without being done, work in the outbox is sent again.",
         "AUTOPACK_CLAIM_DEADLINE_S": "A phase that nobody claims for so long fails as environment.",
         "AUTOPACK_BUDGET_GRACE_S": "What an agent that has spent its budget is given to hand in what it has.",

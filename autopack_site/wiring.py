@@ -21,4 +21,5 @@ TOPICS = {
     "move.undo": ("integration.tasks.undo_move", "merge"),
     "gate.run": ("integration.tasks.run_gate", "gate"),
     "artefacts.write": ("integration.tasks.write_artefacts", "sweep"),
+    "artefacts.project": ("integration.tasks.write_project_artefacts", "sweep"),
 }

@@ -50,6 +50,12 @@ def write_artefacts(run_id: str) -> None:
 
 
 @shared_task(time_limit=900)
+def write_project_artefacts(project_id: str) -> None:
+    """Bring a project's files up to date, where its backlog is too large to be written at every change."""
+    artefacts.write_project_due(project_id)
+
+
+@shared_task(time_limit=900)
 def sweep() -> None:
     """Find gates, git intents and folders that a vanished worker left."""
     gate.sweep()

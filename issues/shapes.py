@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
+
+from django.db.models.functions import Collate
 
 from autopack_site.kernel import clock
 from issues.models import BacklogEntry, Issue, RunIndexEntry
@@ -11,6 +14,10 @@ from runs.models import Phase, Run
 from strategy.models import Project
 
 Shape = dict[str, Any]
+_BACKLOG_COLUMNS = (
+    "issue_key", "category", "base_severity", "age_in_runs", "age_in_tiers", "first_seen_run_id", "last_seen_run_id",
+    "last_seen_at", "seen_in_tiers", "status",
+)  # fmt: skip
 
 
 def phase_file(phase: Phase) -> Shape:
@@ -27,13 +34,15 @@ def run_index(run: Run) -> Shape:
     }
 
 
-def project_backlog(project: Project) -> Shape:
-    """Return the project's whole backlog, resolved entries too, by key in key order. One query."""
-    rows = BacklogEntry.objects.filter(project=project).order_by("issue_key")
-    return {
-        "project_id": project.project_id,
-        "issues_by_key": {row.issue_key: backlog_entry_shape(row) for row in rows.iterator(chunk_size=5000)},
-    }
+def backlog_in_key_order(project: Project, size: int = 1000) -> Iterator[dict[str, Shape]]:
+    """Return the project's whole backlog, resolved entries too, a page of entries by key after the other.
+
+    The order is that of the keys' code points, whatever the database's own is. One query, held open.
+    """
+    rows = BacklogEntry.objects.filter(project=project).order_by(Collate("issue_key", "C"))
+    found = rows.values_list(*_BACKLOG_COLUMNS, named=True).iterator(chunk_size=size)
+    while page := {row.issue_key: backlog_entry_shape(row) for row in islice(found, size)}:
+        yield page
 
 
 def backlog_pages(project: Project, size: int) -> Iterator[list[tuple[str, Shape]]]:
@@ -41,11 +50,8 @@ def backlog_pages(project: Project, size: int) -> Iterator[list[tuple[str, Shape
 
     What is recorded between two pages stands on the later one or on none.
     """
-    names = (
-        "issue_key", "category", "base_severity", "age_in_runs", "age_in_tiers", "first_seen_run_id",
-        "last_seen_run_id", "last_seen_at", "seen_in_tiers", "status",
-    )  # fmt: skip
-    rows = BacklogEntry.objects.filter(project=project).order_by("issue_key").values_list(*names, named=True)
+    rows = BacklogEntry.objects.filter(project=project).order_by("issue_key")
+    rows = rows.values_list(*_BACKLOG_COLUMNS, named=True)
     last: str | None = None
     while True:
         page = list((rows if last is None else rows.filter(issue_key__gt=last))[:size])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
 
 from integration.artefacts.issue_rows import phase_files
 from integration.models import GateRun
-from issues.shapes import project_backlog, run_index
+from issues.shapes import backlog_in_key_order, run_index
 from runs.lifecycle import Cause, PhaseState
 from runs.models import Attempt, Phase, Run, Tier, Transition
 from strategy.models import Project
@@ -69,11 +70,14 @@ class RunRows:
 
 @dataclass(frozen=True)
 class ProjectRows:
-    """The rows behind a project's two files. `ruleset` None: the project has the published defaults."""
+    """What a project's two files are made of. `ruleset` None: the project has the published defaults.
+
+    `backlog` reads the entries, a page after the other, whenever it is called: a memory of years is large.
+    """
 
     project_id: str
     is_default: bool
-    backlog: dict[str, Any]
+    backlog: Callable[[], Iterator[dict[str, Any]]]
     ruleset: dict[str, Any] | None
 
 
@@ -127,7 +131,7 @@ def load_project(project_id: str) -> ProjectRows | None:
     return ProjectRows(
         project_id=project_id,
         is_default=project.is_default,
-        backlog=project_backlog(project),
+        backlog=partial(backlog_in_key_order, project),
         ruleset=project.ruleset.document if project.ruleset else None,
     )
 

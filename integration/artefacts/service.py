@@ -10,7 +10,7 @@ snapshot never overwrites a newer one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +26,23 @@ from integration.artefacts.incident import MAX_TAIL_BYTES, incident_files
 from integration.artefacts.names import Place
 from integration.artefacts.rows import ProjectRows, RunRows, load_project, load_run, snapshot
 from integration.artefacts.summary import run_summary
-from integration.artefacts.text import json_bytes, json_rows_bytes
-from integration.artefacts.writer import FOLDER_MODE, Tree
+from integration.artefacts.text import json_bytes, json_object_parts, json_rows_bytes
+from integration.artefacts.writer import FOLDER_MODE, Content, Tree
 from integration.git_errors import GitTimedOut
 from integration.locks import held
 from integration.logs import tail
 from integration.models import GateRun
 from integration.repository import log_path
+from issues.models import BacklogEntry
 from runs import outbox
 from runs.models import Outbox, Run
 from strategy.models import Project
 
 log = structlog.get_logger(__name__)
 TOPIC = "artefacts.write"
+PROJECT_TOPIC = "artefacts.project"
+# A backlog beyond this is a file of megabytes: written at most every PROJECT_FILES_EVERY_S, not at every change.
+MANY_ENTRIES = 5_000
 LOCK_WAIT_S = 30.0
 MAX_ROUNDS = 5
 # The folders of a run's folder where nothing but what was rendered may lie.
@@ -107,18 +111,51 @@ def write_run(
         files = _under(folder, render_run(rows, gate_tail))
         changed = tree.write(files)
         tree.remove(_strays(tree, folder, files))
-        changed += write_project(rows.project_id)
+        changed += _write_project_in_turn(rows.run.project)
         outbox.settle(TOPIC, _writing(run_id))
     log.debug("artefacts.written", run_id=run_id, files=len(changed))
     return changed
 
 
-def write_project(project_id: str) -> list[Place]:
+def write_project(project_id: str, *, wait_s: float = LOCK_WAIT_S) -> list[Place]:
     """Bring the project's backlog and ruleset files up to date; return the places that changed."""
-    with _locked(f"project.{project_id}", LOCK_WAIT_S):
-        with snapshot():
-            rows = load_project(project_id)
+    with _locked(f"project.{project_id}", wait_s), snapshot():
+        rows = load_project(project_id)
         return Tree(Path(settings.RUNS_DIR)).write(render_project(rows)) if rows else []
+
+
+def write_project_due(project_id: str) -> bool:
+    """Write the project's files if changes wait for it; tell whether they were. What a message calls.
+
+    Changes from the beginning of the write on leave work anew, as with a run's files. Raises ArtefactsUnwritable.
+    """
+    open_work = Outbox.objects.filter(topic=PROJECT_TOPIC, key__in=[project_id, _writing(project_id)])
+    if not open_work.exists() or outbox.is_put_off(PROJECT_TOPIC, project_id):
+        return False
+    with transaction.atomic():
+        outbox.enqueue(
+            PROJECT_TOPIC, _writing(project_id), delay_s=settings.LEASE_TTL_S, project_id=project_id
+        )
+        outbox.settle(PROJECT_TOPIC, project_id)
+    try:
+        write_project(project_id, wait_s=0.0)
+    except ArtefactsBusy:
+        return False  # the row of this write is found again: what the other had read may be older
+    outbox.settle(PROJECT_TOPIC, _writing(project_id))
+    return True
+
+
+def _write_project_in_turn(project: Project) -> list[Place]:
+    if not BacklogEntry.without_ages.filter(project=project)[MANY_ENTRIES : MANY_ENTRIES + 1].exists():
+        return write_project(project.project_id)
+    with transaction.atomic():
+        outbox.enqueue(
+            PROJECT_TOPIC,
+            project.project_id,
+            delay_s=settings.PROJECT_FILES_EVERY_S,
+            project_id=project.project_id,
+        )
+    return []
 
 
 def rebuild(run_ids: Sequence[str] | None = None, *, gate_tail: GateTail = stored_gate_tail) -> list[str]:
@@ -148,8 +185,8 @@ def check(
     for project_id in _project_ids(run_ids):
         with snapshot():
             project = load_project(project_id)
-        if project is not None:
-            found |= _differences(tree, render_project(project))
+            if project is not None:
+                found |= _differences(tree, render_project(project))
     return [Difference(path, kind) for path, kind in sorted(found.items())]
 
 
@@ -172,13 +209,13 @@ def render_run(rows: RunRows, gate_tail: GateTail) -> dict[Place, bytes]:
     return files
 
 
-def render_project(rows: ProjectRows) -> dict[Place, bytes]:
-    """Return the project's files by their places below the root."""
-    files = {
-        names.backlog_file(rows.project_id, is_default=rows.is_default): json_rows_bytes(
-            rows.backlog, "issues_by_key"
-        )
-    }
+def render_project(rows: ProjectRows) -> dict[Place, Content]:
+    """Return the project's files by their places below the root. The backlog is read as it is written."""
+
+    def backlog() -> Iterator[bytes]:
+        return json_object_parts({"project_id": rows.project_id}, "issues_by_key", rows.backlog())
+
+    files: dict[Place, Content] = {names.backlog_file(rows.project_id, is_default=rows.is_default): backlog}
     if rows.ruleset is not None:
         files[names.ruleset_file(rows.project_id)] = json_bytes(rows.ruleset)
     return files
@@ -217,7 +254,7 @@ def _strays(tree: Tree, folder: Place, files: dict[Place, bytes]) -> list[Place]
     return [stray for own in OWN_FOLDERS for stray in tree.strays(folder + own, files.keys())]
 
 
-def _differences(tree: Tree, files: dict[Place, bytes]) -> dict[str, str]:
+def _differences(tree: Tree, files: Mapping[Place, Content]) -> dict[str, str]:
     return {
         "/".join(place): "changed" if os.path.lexists(tree.root.joinpath(*place)) else "missing"
         for place in tree.differing(files)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -92,7 +92,42 @@ def json_rows_bytes(value: Mapping[str, Any], rows: str) -> bytes:
     opened, closed = "{}" if isinstance(items, dict) else "[]"
     body = opened + "\n" + ",\n".join(lines) + "\n  " + closed if lines else opened + closed
     members = [f"  {_dumps(key)}: {body if key == rows else _dumps(shown[key])}" for key in sorted(shown)]
-    text = "{\n" + ",\n".join(members) + "\n}\n"
+    return _json_text("{\n" + ",\n".join(members) + "\n}\n")
+
+
+def json_object_parts(
+    value: Mapping[str, Any], rows: str, pages: Iterable[Mapping[str, Any]]
+) -> Iterator[bytes]:
+    """Yield an object as JSON with one more member, `rows`: an object of the pages' items, a line each.
+
+    Holds one page at a time; a key of the pages stands on one page only. Lines are in the pages' order. Keys that
+    redaction makes equal are numbered apart.
+    """
+    shown = redact_json({**value, rows: {}})
+    names = sorted(shown)
+    place = names.index(rows)
+    head = "".join(f"  {_dumps(key)}: {_dumps(shown[key])},\n" for key in names[:place])
+    yield _json_text("{\n" + head + f"  {_dumps(rows)}: {{")
+    redacted: set[str] = set()
+    is_first = True
+    for page in pages:
+        lines = []
+        for key, item in redact_json(dict(page)).items():
+            name, number = key, 1
+            while name in redacted:
+                number += 1
+                name = f"{key} #{number}"
+            if key not in page:
+                redacted.add(name)
+            lines.append(f"\n    {_dumps(name)}: {_dumps(item)}")
+        if lines:
+            yield _json_text(("" if is_first else ",") + ",".join(lines))
+            is_first = False
+    tail = "".join(f",\n  {_dumps(key)}: {_dumps(shown[key])}" for key in names[place + 1 :])
+    yield _json_text(("}" if is_first else "\n  }") + tail + "\n}\n")
+
+
+def _json_text(text: str) -> bytes:
     return UNUSUAL.sub(_json_escape, text).encode("utf-8")
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from integration.artefacts.errors import ArtefactsUnwritable
@@ -17,9 +19,14 @@ from integration.artefacts.names import Place
 
 FILE_MODE = 0o640  # artefacts hold the project's code: readable to the service and its group
 FOLDER_MODE = 0o750
+_PART_BYTES = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+Parts = Callable[[], Iterator[bytes]]
+Content = bytes | Parts  # what a file holds: at hand, or made a part after the other each time it is called
 
 
 class Tree:
@@ -28,7 +35,7 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def write(self, files: Mapping[Place, bytes]) -> list[Place]:
+    def write(self, files: Mapping[Place, Content]) -> list[Place]:
         """Make each file hold exactly its bytes; return those that were changed, sorted.
 
         Each file is replaced whole or left as it was. Raises ArtefactsUnwritable.
@@ -45,7 +52,7 @@ class Tree:
                 changed += [(*folder, name) for name in replaced]
         return changed
 
-    def differing(self, files: Mapping[Place, bytes]) -> list[Place]:
+    def differing(self, files: Mapping[Place, Content]) -> list[Place]:
         """Return the places whose file is absent or holds other bytes, sorted. Nothing is changed."""
         wrong: list[Place] = []
         with _refusals(self.root):
@@ -98,9 +105,9 @@ class Tree:
             os.close(descriptor)
 
 
-def _by_folder(files: Mapping[Place, bytes]) -> dict[Place, list[tuple[str, bytes]]]:
-    folders: dict[Place, list[tuple[str, bytes]]] = {}
-    for place, data in sorted(files.items()):
+def _by_folder(files: Mapping[Place, Content]) -> dict[Place, list[tuple[str, Content]]]:
+    folders: dict[Place, list[tuple[str, Content]]] = {}
+    for place, data in sorted(files.items(), key=itemgetter(0)):
         folders.setdefault(place[:-1], []).append((place[-1], data))
     return folders
 
@@ -121,7 +128,7 @@ def _enter(parent: int, name: str, *, make: bool) -> int | None:
         return None
 
 
-def _holds(folder: int, name: str, data: bytes) -> bool:
+def _holds(folder: int, name: str, data: Content) -> bool:
     """Tell whether name is a plain file of exactly these bytes."""
     try:
         descriptor = os.open(name, _READ, dir_fd=folder)
@@ -129,29 +136,43 @@ def _holds(folder: int, name: str, data: bytes) -> bool:
         return False
     with os.fdopen(descriptor, "rb") as handle:
         found = os.fstat(handle.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_size != len(data):
+        if not stat.S_ISREG(found.st_mode) or (isinstance(data, bytes) and found.st_size != len(data)):
             return False
-        return handle.read(len(data) + 1) == data
+        return all(handle.read(len(part)) == part for part in _parts(data)) and not handle.read(1)
 
 
-def _replace(folder: int, name: str, data: bytes) -> bool:
+def _parts(data: Content) -> Iterator[bytes]:
+    return iter((data,)) if isinstance(data, bytes) else data()
+
+
+def _replace(folder: int, name: str, data: Content) -> bool:
     """Make name hold data; False when it did already."""
-    if _holds(folder, name, data):
+    if isinstance(data, bytes) and _holds(folder, name, data):
         return False
     temporary = f".{name}.new"  # one writer at a time: a file of this name is a killed writer's
     with contextlib.suppress(FileNotFoundError):
         _remove(folder, temporary)
     try:
         with os.fdopen(os.open(temporary, _CREATE, FILE_MODE, dir_fd=folder), "wb") as handle:
-            handle.write(data)
+            for part in _parts(data):
+                handle.write(part)
             handle.flush()
+            if not isinstance(data, bytes) and _holds(folder, name, partial(_read_parts, folder, temporary)):
+                os.unlink(temporary, dir_fd=folder)  # made once: what makes it may take long
+                return False
             os.fsync(handle.fileno())
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
         raise
     return True
+
+
+def _read_parts(folder: int, name: str) -> Iterator[bytes]:
+    with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as handle:
+        while part := handle.read(_PART_BYTES):
+            yield part
 
 
 def _remove(folder: int, name: str) -> None:

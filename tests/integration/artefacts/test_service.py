@@ -132,6 +132,52 @@ def test_files_that_no_longer_belong_are_removed_and_strangers_at_the_top_are_ke
     assert f"r1/phases/phase_01_{phase.phase_id}.md" in names
 
 
+@pytest.fixture
+def large_backlog(root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose project has a backlog beyond what is written at every change."""
+    monkeypatch.setattr(service, "MANY_ENTRIES", 2)
+    run = make_run()
+    phase = make_phase(make_tier(run))
+    for key in ("b", "a", "\u00e9", "Z"):
+        make_issue(phase, key)
+    return run
+
+
+def test_a_large_backlog_is_written_when_its_time_has_come_and_once_for_all_changes(
+    large_backlog: Run, root: Path
+) -> None:
+    for _ in range(3):
+        service.write_run("r1")
+    assert not (root / "project_issue_backlog.json").exists()
+    row = Outbox.objects.get(topic="artefacts.project")
+    assert (row.key, row.reference) == ("web", {"project_id": "web"})
+    assert not service.write_project_due("web")
+    Outbox.objects.update(due_at=at(0))
+    assert service.write_project_due("web")
+    assert not Outbox.objects.filter(topic="artefacts.project").exists()
+    text = (root / "project_issue_backlog.json").read_text()
+    assert list(json.loads(text)["issues_by_key"]) == ["Z", "a", "b", "\u00e9"]
+    assert [row for row in service.check() if row.path == "project_issue_backlog.json"] == []
+
+
+def test_a_killed_write_of_a_large_backlog_is_taken_up(large_backlog: Run, root: Path) -> None:
+    with transaction.atomic():
+        outbox.enqueue("artefacts.project", "web:writing", project_id="web")
+    assert service.write_project_due("web")
+    assert (root / "project_issue_backlog.json").is_file()
+    assert not Outbox.objects.filter(topic="artefacts.project").exists()
+
+
+def test_a_large_backlog_that_another_writes_stays_in_the_outbox(large_backlog: Run, root: Path) -> None:
+    with transaction.atomic():
+        outbox.enqueue("artefacts.project", "web", project_id="web")
+    (root / ".locks").mkdir(parents=True)
+    with held(root / ".locks" / "project.web", timeout_s=1):
+        assert not service.write_project_due("web")
+    assert service.write_project_due("web")
+    assert not Outbox.objects.filter(topic="artefacts.project").exists()
+
+
 def test_the_work_leaves_the_outbox_when_the_files_stand(root: Path) -> None:
     run = make_run()
     with transaction.atomic():

@@ -18,6 +18,7 @@ from integration.artefacts.text import (
     iso,
     json_bytes,
     json_line,
+    json_object_parts,
     json_rows_bytes,
     markdown,
     table,
@@ -118,6 +119,25 @@ def test_an_item_a_line_is_the_same_json(items: Any) -> None:
     data = json_rows_bytes({"z": 1, "items": items, "a": None}, "items")
     assert json.loads(data) == {"z": 1, "items": items, "a": None}
     assert data.count(b"\n") == 5 + (len(items) + 1 if items else 0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+@pytest.mark.parametrize("items", [{}, {"k": {"a": 1}, "b\n": [2], "c": "\u202e"}])
+def test_an_object_in_parts_is_the_same_json(items: dict[str, Any], size: int) -> None:
+    keys = sorted(items)
+    pages = [{key: items[key] for key in keys[at : at + size]} for at in range(0, len(keys), size)]
+    parts = json_object_parts({"z": 1, "a": None}, "items", pages)
+    assert b"".join(parts) == json_rows_bytes({"z": 1, "items": items, "a": None}, "items")
+    alone = b"".join(json_object_parts({}, "items", pages))
+    assert alone == json_rows_bytes({"items": items}, "items")
+
+
+def test_keys_that_redaction_makes_equal_stay_apart_on_any_page() -> None:
+    token = "ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
+    pages = [{f"{token[:-1]}{digit}": digit} for digit in "123"]
+    found = json.loads(b"".join(json_object_parts({}, "items", pages)))["items"]
+    assert sorted(found.values()) == ["1", "2", "3"]
+    assert token[:-1] not in str(found)
 
 
 def test_long_texts_are_cut_and_say_so() -> None:

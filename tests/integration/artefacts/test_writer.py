@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.artefacts.errors import ArtefactsUnwritable
-from integration.artefacts.writer import Tree
+from integration.artefacts.writer import Parts, Tree
 
 PLACE = ("r1", "tiers", "t.md")
 
@@ -38,6 +38,39 @@ def test_only_what_differs_is_written(tree: Tree) -> None:
     assert tree.write({PLACE: b"one", other: b"two"}) == [other, PLACE]
     assert tree.write({PLACE: b"one", other: b"new"}) == [other]
     assert (tree.root / "r1" / "summary.md").read_bytes() == b"new"
+
+
+def test_what_is_made_in_parts_is_made_once_and_written_where_it_differs(tree: Tree) -> None:
+    made: list[bytes] = []
+
+    def parts(*texts: bytes) -> Parts:
+        def make() -> Iterator[bytes]:
+            for text in texts:
+                made.append(text)
+                yield text
+
+        return make
+
+    assert tree.write({PLACE: parts(b"on", b"e")}) == [PLACE]
+    assert tree.write({PLACE: parts(b"o", b"ne")}) == []
+    assert tree.differing({PLACE: parts(b"o", b"n", b"e")}) == []
+    assert tree.differing({PLACE: parts(b"on")}) == tree.differing({PLACE: parts(b"one", b"!")}) == [PLACE]
+    assert tree.write({PLACE: parts(b"one", b"!")}) == [PLACE]
+    assert made[:4] == [b"on", b"e", b"o", b"ne"]
+    assert [path.name for path in (tree.root / "r1" / "tiers").iterdir()] == ["t.md"]
+    assert (tree.root / "r1" / "tiers" / "t.md").read_bytes() == b"one!"
+
+
+def test_parts_that_break_off_leave_the_old_file_and_nothing_else(tree: Tree) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"new"
+        raise RuntimeError("the database went away")
+
+    tree.write({PLACE: b"old"})
+    with pytest.raises(RuntimeError, match="went away"):
+        tree.write({PLACE: broken})
+    assert [path.name for path in (tree.root / "r1" / "tiers").iterdir()] == ["t.md"]
+    assert (tree.root / "r1" / "tiers" / "t.md").read_bytes() == b"old"
 
 
 def test_files_and_folders_are_closed_to_strangers(tree: Tree) -> None:
