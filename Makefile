@@ -4,7 +4,8 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 # A throw-away PostgreSQL and Redis for what follows; it stops them afterwards and keeps the exit status.
 PRIVATE_SERVICES := $(PY) manage.py services --private --
-WORKERS ?= 2
+# One more than a machine's two cores: a good part of the tests waits for workers, gates and leases.
+WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -47,7 +48,7 @@ checks:
 	$(PY) manage.py check
 
 pytest: checks
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
 
 torture: setup ## the long fault campaign
 	AUTOPACK_RECORD_FAULTS=yes $(PRIVATE_SERVICES) $(PY) -m pytest -m 'torture or faults' $(PYTEST_ARGS)

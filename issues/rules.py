@@ -21,12 +21,17 @@ class RunRules:
 
 
 def rules_of(run: Run) -> RunRules:
-    """Return the rules of a run. A strategy never changes, so they are read once a process."""
-    return _rules(run.strategy_id)
+    """Return the rules of a run, read once a process: one small query unless `run.strategy` is loaded.
+
+    They are known by the strategy's hash and not by its key alone, which means another one after a restore.
+    """
+    if Run.strategy.is_cached(run):
+        return _rules(run.strategy_id, run.strategy.sha256)
+    return _rules(run.strategy_id, Strategy.objects.values_list("sha256", flat=True).get(pk=run.strategy_id))
 
 
 @lru_cache(maxsize=256)
-def _rules(strategy_pk: int) -> RunRules:
+def _rules(strategy_pk: int, _sha256: str) -> RunRules:
     document, ruleset = Strategy.objects.values_list("document", "ruleset__document").get(pk=strategy_pk)
     category_map = {normal_name(name): value for name, value in ruleset.get("category_map", {}).items()}
     return RunRules(

@@ -38,7 +38,8 @@ _run_to_lock = Prepared[Run](
     lambda phase_pk: (
         Run.objects.select_for_update(of=("self",), no_key=True)
         .filter(phases=phase_pk)
-        .only("run_id", "project_id", "strategy_id")
+        .select_related("strategy")
+        .only("run_id", "project_id", "strategy__sha256")
     )
 )
 _issues = Prepared[Issue](lambda phase_pk, keys: Issue.objects.filter(phase=phase_pk, issue_key__in=keys))

@@ -39,6 +39,32 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.CELERY_BROKER_URL = broker_url(url)
 
 
+#: Files that wait more than they work, longest first. They begin first, beside those that keep a core busy: begun
+#: last they would end alone.
+LONG_FILES = (
+    "tests/flows/test_crash_lines.py",
+    "tests/flows/test_zombies.py",
+    "tests/issues/test_concurrency.py",
+    "tests/flows/browser/test_desk_pages.py",
+    "tests/flows/browser/test_board_pages.py",
+    "tests/flows/test_kills.py",
+    "tests/site/test_up.py",
+    "tests/site/test_demo.py",
+    "tests/flows/",
+    "tests/site/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first; all else stays in its order. Test processes must agree on it."""
+
+    def place(item: pytest.Item) -> int:
+        found = (n for n, name in enumerate(LONG_FILES) if item.nodeid.startswith(name))
+        return next(found, len(LONG_FILES))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def migrated(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """The name of a database that is migrated and empty, to be the TEMPLATE of others: nobody connects to it.

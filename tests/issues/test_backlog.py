@@ -135,6 +135,24 @@ def test_a_safety_critical_run_marks_by_its_own_frozen_thresholds():
     assert ages() == (0, 1, "needs_cleanup")
 
 
+def test_a_strategy_that_took_the_number_of_another_is_not_taken_for_it():
+    # as after a restore, or in another database of the same process
+    project = make_project()
+    with transaction.atomic():
+        gone = seen(project)
+        transaction.set_rollback(True)
+    seen(project)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT setval(pg_get_serial_sequence('strategy_strategy', 'id'), %s, false)", [gone.strategy_id]
+        )
+    Run.objects.all().delete()
+    run = make_run(project, safety_profile="safety_critical")
+    assert run.strategy_id == gone.strategy_id
+    ledger.begin_tier(run.run_id, "T1")
+    assert ages() == (0, 1, "needs_cleanup")
+
+
 def test_a_report_of_an_aged_key_counts_as_major():
     project = make_project()
     seen(project)
