@@ -25,7 +25,7 @@ from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from autopack_site.kernel.problem import correlation_id
 from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
 from issues.coverage import Coverage
-from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, paths_in
+from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, least, paths_in
 from issues.marking import mark_batch
 from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, RunIndexEntry, ages_kept
 from issues.rules import rules_of
@@ -114,6 +114,7 @@ def remember(
             events.append((report.issue_key, "reopened", entry.status))
             entry.become(after(entry.status, "reopened"), tally)
             entry.opened_at = now
+        entry.category = least(entry.category, report.category)
         entry.base_severity = worst(entry.base_severity, report.severity)
         entry.effective_severity = worst(
             entry.effective_severity, report.severity, severity.floor(report.category)

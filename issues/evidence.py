@@ -66,6 +66,16 @@ def latest(known: Iterable[str], new: Iterable[str], limit: int) -> list[str]:
     return list(dict.fromkeys([*known, *new]))[-limit:]
 
 
+def fullest(one: str, other: str) -> str:
+    """Return the longer text, of equally long ones the lesser: the same whichever came first."""
+    return min(one, other, key=lambda text: (-len(text), text))
+
+
+def least(one: str, other: str) -> str:
+    """Return the lesser of two words that say something."""
+    return min(one or other, other or one)
+
+
 def path_in(ref: str) -> str | None:
     """Return the file of the repository that a piece of evidence names, or None.
 

@@ -18,12 +18,17 @@ from autopack_site.kernel.visible import visible
 from issues.aging import AGEABLE_STATUSES, COUNTERS, LIVE_STATUSES, Thresholds
 from issues.aging import Status as BacklogStatus
 from issues.evidence import MAX_KEY_CHARS
+from issues.known import IssueName, Vote
 from issues.querysets import BacklogEntryQuerySet, IssueQuerySet
 from issues.severity import MAJOR, MINOR
 from issues.words import ENTRY_WORDS
 from runs.models import Phase, Run, Tier
 from strategy.models import Project
 
+__all__ = [
+    "BacklogAging", "BacklogEntry", "BacklogEvent", "BacklogTally", "Issue", "IssueName", "RunIndexEntry",
+    "TierIssue", "Vote",
+]  # fmt: skip
 SEVERITIES = [(MINOR, MINOR), (MAJOR, MAJOR)]
 
 
@@ -181,7 +186,16 @@ def _age(counter: str) -> CombinedExpression:
     return F(f"{counter}_offset") + Case(When(_LIVE, then=reading(counter)), default=0)
 
 
-class BacklogEntryManager(models.Manager.from_queryset(BacklogEntryQuerySet)):  # type: ignore[misc]
+class EntriesManager(models.Manager.from_queryset(BacklogEntryQuerySet)):  # type: ignore[misc]
+    """Entries that stand for themselves: not those that were merged into another."""
+
+    def get_queryset(self) -> BacklogEntryQuerySet:
+        """Leave out what was merged."""
+        rows: BacklogEntryQuerySet = super().get_queryset()
+        return rows.filter(merged_into=None)
+
+
+class BacklogEntryManager(EntriesManager):
     """Entries with their ages, to be read, filtered and ordered by as if they were columns."""
 
     def get_queryset(self) -> BacklogEntryQuerySet:
@@ -218,15 +232,21 @@ class BacklogEntry(models.Model):
     # when it was last opened or reopened: runs and tiers begun before that don't age it
     opened_at = models.DateTimeField()
     accepted_until = models.DateTimeField(null=True, blank=True)
+    # the entry that this one turned out to be: hidden behind it, kept for its history
+    merged_into = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, db_index=False, related_name="merged"
+    )
     seen_in_runs = models.JSONField(default=list)
     seen_in_tiers = models.JSONField(default=list)
     paths = models.JSONField(default=list, blank=True)
     scopes = models.JSONField(default=list, blank=True)
 
     objects = BacklogEntryManager()
-    without_ages = BacklogEntryQuerySet.as_manager()  # for writers: they hold the tally
+    without_ages = EntriesManager()  # for writers: they hold the tally
+    with_merged: models.Manager[BacklogEntry] = models.Manager()
 
     class Meta:
+        base_manager_name = "with_merged"
         ordering = ["project", "issue_key"]
         verbose_name_plural = "backlog entries"
         constraints = [
@@ -243,6 +263,10 @@ class BacklogEntry(models.Model):
             models.CheckConstraint(
                 condition=Q(status=str(BacklogStatus.ACCEPTED)) ^ Q(accepted_until=None),
                 name="backlog_accepted_until_a_date",
+            ),
+            models.CheckConstraint(
+                condition=Q(merged_into=None) | Q(status=str(BacklogStatus.RESOLVED)),
+                name="backlog_merged_is_resolved",
             ),
             models.CheckConstraint(
                 condition=_LIVE | Q(runs_offset__gte=0, tiers_offset__gte=0), name="backlog_ages_are_kept"
@@ -281,6 +305,8 @@ class BacklogEntry(models.Model):
             models.Index(fields=["project", "status", "-id"], name="backlog_project_status"),
             models.Index(fields=["project", "effective_severity", "-id"], name="backlog_project_severity"),
             models.Index(fields=["project", "category", "-id"], name="backlog_project_category"),
+            # what was merged into an entry, for its page
+            models.Index(fields=["merged_into"], condition=~Q(merged_into=None), name="backlog_merged"),
             # text search, and the filter by path: of nothing that aging or a repeated report changes
             GinIndex(ENTRY_WORDS, name="backlog_words"),
         ]

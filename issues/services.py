@@ -1,5 +1,7 @@
 """Recording issues: one transaction, three levels, a number of queries that no run's size changes.
 
+First the reports' names are bound to issues (`issues.naming`): from there on a report goes by its issue's key.
+
 Locks, in this order: the run's row, then the project's backlog (`issues.backlog.lock_backlog`); counters and
 outbox rows come last. Rows of one run have one writer at a time and so have the rows of one backlog, so what
 is read may be written back; the unique constraints would refuse anything else.
@@ -8,16 +10,19 @@ is read may be written back; the unique constraints would refuse anything else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from django.db import transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import Prepared, PreparedInsert
-from issues.backlog import lock_backlog, remember
-from issues.evidence import MAX_REFS, cleaned, joined
-from issues.models import BacklogEntry, Issue, RunIndexEntry, TierIssue
+from issues.backlog import lock_backlog, remember, tell
+from issues.evidence import MAX_REFS, cleaned, fullest, joined, least
+from issues.identity import names_of
+from issues.joining import MAX_REPORTERS, join_entries, join_in_run
+from issues.models import BacklogEntry, Issue, RunIndexEntry, TierIssue, Vote
+from issues.naming import Named, bind
 from issues.rules import RunRules, rules_of
 from issues.severity import MAJOR, MINOR, count_change, worst
 from issues.shapes import backlog_entry_shape, index_entry_shape, phase_file_shape
@@ -29,10 +34,10 @@ from runs.services import note_issue_counts
 from runs.transitions import write_files
 
 log = structlog.get_logger(__name__)
-MAX_REPORTERS = 20
 _put_issues = PreparedInsert(Issue, unique=["phase", "issue_key"])
 _put_tier = PreparedInsert(TierIssue, unique=["tier", "issue_key"])
 _put_index = PreparedInsert(RunIndexEntry, unique=["run", "issue_key"])
+_put_votes = PreparedInsert(Vote, unique=["entry", "reporter"])
 # What every report reads, by statements that are compiled once: one row a key and level.
 _run_to_lock = Prepared[Run](
     lambda phase_pk: (
@@ -85,7 +90,13 @@ def record_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: s
 
 def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Shared]:
     run = _lock_run_of(phase_pk)
-    keys = sorted({report.issue_key for report in seen})
+    tally = lock_backlog(run.project_id)
+    named = bind(run.project_id, [names_of(report) for report in seen])
+    seen = [replace(report, issue_key=key) for report, key in zip(seen, named.keys, strict=True)]
+    keys = sorted(set(named.keys))
+    if named.renamed:
+        tell(join_entries(run.project_id, named.renamed, tally), who=reporter, run_id=run.run_id)
+    index = _run_index(run, keys, named)
     phase = rows.phase_by_pk.first(phase_pk)
     assert phase is not None  # its run was found by it
     levels = _Levels(
@@ -93,10 +104,9 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
         rules_of(run),
         issues={row.issue_key: row for row in _issues(phase.pk, keys)},
         tier={row.issue_key: row for row in _tier(phase.tier_id, keys)},
-        index={row.issue_key: row for row in _index(run.pk, keys)},
+        index=index,
         backlog={},
     )
-    tally = lock_backlog(run.project_id)
     for entry in _backlog(run.project_id, keys):
         entry.tell_ages(tally)
         levels.backlog[entry.issue_key] = entry
@@ -105,12 +115,27 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
     _write(levels, keys)
     counted = [report for report in seen if not report.expected_fail]
     remember(levels.backlog, run, phase, counted, reporter, tally)
+    voted = sorted({report.issue_key for report in counted})
+    _put_votes.many(
+        [Vote(entry=levels.backlog[key], reporter=reporter[:128], at=clock.now()) for key in voted]
+    )
     note_issue_counts(phase.pk, **levels.deltas)
     write_files(run.run_id)
     log.info("issues.recorded", run_id=run.run_id, phase_id=phase.phase_id, reports=len(seen), keys=len(keys))
     phase.minor_issues_count += levels.deltas.get("phase_minor", 0)
     phase.major_issues_count += levels.deltas.get("phase_major", 0)
     return [_shared(levels, report.issue_key) for report in seen]
+
+
+def _run_index(run: Run, keys: list[str], named: Named) -> dict[str, RunIndexEntry]:
+    """Return the run's index rows of the keys; rows of keys that these went by before are folded into them."""
+    before = {old: new for new, former in named.former.items() for old in former} | named.renamed
+    found = _index(run.pk, sorted({*keys, *before}))
+    stale = {row.issue_key: before[row.issue_key] for row in found if row.issue_key in before}
+    if stale:
+        join_in_run(run, stale)
+        found = _index(run.pk, keys)
+    return {row.issue_key: row for row in found}
 
 
 def _lock_run_of(phase_pk: int) -> Run:
@@ -129,7 +154,7 @@ def _fold(levels: _Levels, run: Run, report: IssueReport, reporter: str) -> None
         effective = MAJOR
     _fold_issue(levels, run, report, reporter, effective)
     _fold_index(levels, run, report, effective)
-    if not report.expected_fail:
+    if not levels.issues[report.issue_key].expected_fail:
         row = levels.tier.get(report.issue_key)
         before = row.effective_severity if row else None
         if row is None:
@@ -162,12 +187,16 @@ def _fold_issue(levels: _Levels, run: Run, report: IssueReport, reporter: str, e
         )
     row.severity = worst(row.severity, report.severity)
     row.effective_severity = worst(row.effective_severity, effective)
+    # the same whichever report came first
+    row.source, row.category = least(row.source, report.source), least(row.category, report.category)
+    row.task_category = least(row.task_category, report.task_category or "")
+    row.complexity = least(row.complexity, report.complexity or "")
+    row.description = fullest(row.description, report.description)
     row.expected_fail = row.expected_fail and report.expected_fail
     row.occurrence_count += 1
     row.last_seen_run, row.last_seen_at = run.run_id, now
     row.evidence_refs = joined(row.evidence_refs, report.evidence_refs, MAX_REFS)
     row.reporters = joined(row.reporters, [reporter[:128]], MAX_REPORTERS)
-    row.description = row.description or report.description
     levels.count("phase", before, _counted(row))
 
 
@@ -189,6 +218,7 @@ def _fold_index(levels: _Levels, run: Run, report: IssueReport, effective: str) 
         )
     row.severity = worst(row.severity, report.severity)
     row.effective_severity = worst(row.effective_severity, effective)
+    row.category = least(row.category, report.category)
     row.expected_fail = row.expected_fail and report.expected_fail
     row.first_phase_index = min(row.first_phase_index, phase.phase_index)
     row.last_phase_index = max(row.last_phase_index, phase.phase_index)

@@ -217,8 +217,9 @@ def held() -> list[tuple[Any, ...]]:
 
 def test_a_run_s_export_recorded_elsewhere_is_the_same_issues():
     run = make_run(run_id="r1", phases_per_tier=3)
-    odd = {"description": "=HYPERLINK(1)\n'x'", "category": "+docs", "source": "probe"}
-    saw(run, "=k", "tests/a.py::b", "\tk", severity="major", evidence_refs=("a,b.py:1", "c"), **odd)
+    odd = {"category": "+docs", "source": "probe", "severity": "major", "evidence_refs": ("a,b.py:1", "c")}
+    for key in ("=k", "tests/a.py::b", "\tk"):
+        saw(run, key, description=f"=HYPERLINK(1)\n'x' {key}", **odd)
     saw(run, "k3", phase_id="P3", expected_fail=True)
     data = client("reader").get("/runs/r1/issues/export").getvalue()
     assert sorted(row["issue_key"] for row in rows_of(data)) == ["'\tk", "'=k", "k3", "tests/a.py::b"]

@@ -1,0 +1,186 @@
+"""Issues that turn out to be one: their entries in the backlog, and their rows in a run, are folded into one.
+
+What is folded is what reports in any other order would have made: the worst severity, the first and the last
+sighting, all that was seen, counts added.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from issues.aging import LIVE_STATUSES, Status
+from issues.evidence import MAX_KEY_CHARS, MAX_NAMES, MAX_PATHS, MAX_REFS, fullest, joined, latest, least
+from issues.known import Vote
+from issues.models import BacklogEntry, BacklogTally, Issue, RunIndexEntry, TierIssue
+from issues.severity import MAJOR, MINOR, count_change, worst
+from runs.models import Phase, Run
+from runs.services import note_issue_counts
+
+MAX_REPORTERS = 20
+# Of entries that become one: what asks for work goes before what doesn't.
+_PRECEDENCE = (Status.NEEDS_CLEANUP, Status.REOPENED, Status.OPEN, Status.ACCEPTED, Status.RESOLVED)
+Told = tuple[int, str, str, str, str]  # entry, event, status before and after, why
+_Row = TypeVar("_Row", Issue, TierIssue, RunIndexEntry)
+
+
+def join_entries(project_pk: int, renamed: Mapping[str, str], tally: BacklogTally) -> list[Told]:
+    """Let each lost key's entry become that of the new key; return what is to be told. Needs the backlog's lock."""
+    keys = sorted({*renamed, *renamed.values()})
+    found = BacklogEntry.without_ages.filter(project=project_pk, issue_key__in=keys).order_by(
+        "first_seen_at", "pk"
+    )
+    by_new: dict[str, list[BacklogEntry]] = defaultdict(list)
+    for entry in found:
+        entry.tell_ages(tally)
+        by_new[renamed.get(entry.issue_key, entry.issue_key)].append(entry)
+    told: list[Told] = []
+    for new, entries in sorted(by_new.items()):
+        kept = next((entry for entry in entries if entry.issue_key == new), entries[0])
+        for other in entries:
+            if other is not kept:
+                told += absorb(kept, other, tally)
+        if kept.issue_key != new:
+            why = f"goes by {new}, no longer by {kept.issue_key}"
+            kept.issue_key = new
+            kept.save(update_fields=["issue_key"])
+            told.append((kept.pk, "renamed", str(kept.status), str(kept.status), why))
+    return told
+
+
+def absorb(kept: BacklogEntry, other: BacklogEntry, tally: BacklogTally) -> list[Told]:
+    """Fold another entry into the one that is kept, and hide it behind that one. Needs the backlog's lock."""
+    before, gone = str(kept.status), str(other.status)
+    ages = max(kept.age_in_runs, other.age_in_runs), max(kept.age_in_tiers, other.age_in_tiers)
+    status = min(kept.status, other.status, key=lambda one: _PRECEDENCE.index(Status(one)))
+    until = [one.accepted_until for one in (kept, other) if one.accepted_until is not None]
+    kept.status, kept.accepted_until = status, max(until) if status == Status.ACCEPTED else None
+    in_tally = (tally.runs, tally.tiers) if status in LIVE_STATUSES else (0, 0)
+    kept.runs_offset, kept.tiers_offset = ages[0] - in_tally[0], ages[1] - in_tally[1]
+    kept.tell_ages(tally)
+    kept.category = least(kept.category, other.category)
+    kept.base_severity = worst(kept.base_severity, other.base_severity)
+    kept.effective_severity = worst(kept.effective_severity, other.effective_severity)
+    kept.occurrence_count += other.occurrence_count
+    kept.opened_at = min(kept.opened_at, other.opened_at)
+    if other.first_seen_at < kept.first_seen_at:
+        kept.first_seen_at, kept.first_seen_run_id = other.first_seen_at, other.first_seen_run_id
+    if other.last_seen_at > kept.last_seen_at:
+        kept.last_seen_at, kept.last_seen_run_id = other.last_seen_at, other.last_seen_run_id
+    kept.seen_in_runs = latest(other.seen_in_runs, kept.seen_in_runs, MAX_NAMES)
+    kept.seen_in_tiers = latest(other.seen_in_tiers, kept.seen_in_tiers, MAX_NAMES)
+    kept.paths = joined(kept.paths, other.paths, MAX_PATHS)
+    kept.scopes = [*kept.scopes, *(scope for scope in other.scopes if scope not in kept.scopes)][-MAX_PATHS:]
+    _take_votes(kept, other)
+    key = other.issue_key
+    other.become(Status.RESOLVED, tally)
+    other.accepted_until, other.merged_into = None, kept
+    other.issue_key = f"merged:{other.pk}:{key}"[
+        :MAX_KEY_CHARS
+    ]  # the key is free: its name leads to the other
+    other.save()
+    kept.save()
+    return [
+        (other.pk, "merged", gone, str(other.status), f"{key} is one issue with {kept.issue_key}"),
+        (kept.pk, "absorbed", before, str(kept.status), f"{key} is one issue with {kept.issue_key}"),
+    ]
+
+
+def _take_votes(kept: BacklogEntry, other: BacklogEntry) -> None:
+    known = Vote.objects.filter(entry=kept).values("reporter")
+    Vote.objects.filter(entry=other, reporter__in=known).delete()
+    Vote.objects.filter(entry=other).update(entry=kept)
+
+
+def join_in_run(run: Run, renamed: Mapping[str, str]) -> None:
+    """Fold the run's rows of lost keys into those of the new ones, and its counts with them.
+
+    Needs the run's row lock. Counts are of distinct issues: two that were counted apart are one from here on.
+    """
+    keys = sorted({*renamed, *renamed.values()})
+    deltas: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    issues = Issue.objects.filter(phase__run=run, issue_key__in=keys).order_by("first_seen_at", "pk")
+    phases = list(Phase.objects.filter(run=run).order_by("phase_index").values_list("pk", "tier_id"))
+    tier_of = dict(phases)
+    in_tier: dict[tuple[int, str], str] = {}
+    for (phase_pk, new), rows in _grouped(issues, "phase_id", renamed).items():
+        _fold(rows, renamed, deltas[phase_pk], "phase")
+        if (standing := _standing(rows[0])) is not None:
+            place = tier_of[phase_pk], new
+            in_tier[place] = worst(in_tier.get(place, MINOR), standing)
+    first_of_tier = {tier_pk: phase_pk for phase_pk, tier_pk in reversed(phases)}
+    tiers = TierIssue.objects.filter(tier__run=run, issue_key__in=keys).order_by("pk")
+    for (tier_pk, new), tier_rows in _grouped(tiers, "tier_id", renamed).items():
+        # what it counts as in its worst phase, and a phase may have become worse by the joint
+        tier_rows[0].effective_severity, before = (
+            in_tier[tier_pk, new],
+            [row.effective_severity for row in tier_rows],
+        )
+        _fold(tier_rows, renamed, deltas[first_of_tier[tier_pk]], "tier", before)
+    index = RunIndexEntry.objects.filter(run=run, issue_key__in=keys).order_by("pk")
+    for index_rows in _grouped(index, "run_id", renamed).values():
+        _fold(index_rows, renamed, deltas[phases[0][0]], "run")
+    for phase_pk in sorted(deltas):
+        note_issue_counts(phase_pk, **deltas[phase_pk])
+
+
+def _grouped(
+    rows: Iterable[_Row], owner: str, renamed: Mapping[str, str]
+) -> dict[tuple[Any, str], list[_Row]]:
+    found: dict[tuple[Any, str], list[_Row]] = defaultdict(list)
+    for row in rows:
+        found[getattr(row, owner), renamed.get(row.issue_key, row.issue_key)].append(row)
+    return found
+
+
+def _fold(
+    rows: list[_Row],
+    renamed: Mapping[str, str],
+    deltas: dict[str, int],
+    level: str,
+    before: Sequence[str | None] | None = None,
+) -> None:
+    """Make one row of them, the first; `before` is what they counted as, where that isn't what they say."""
+    kept, *others = rows
+    before = [_standing(row) for row in rows] if before is None else before
+    for other in others:
+        _take(kept, other)
+        other.delete()
+    kept.issue_key = renamed.get(kept.issue_key, kept.issue_key)
+    kept.save()
+    for severities in ((one, None) for one in before):
+        _count(deltas, level, *severities)
+    _count(deltas, level, None, _standing(kept))
+
+
+def _count(deltas: dict[str, int], level: str, before: str | None, after: str | None) -> None:
+    for severity, delta in zip((MINOR, MAJOR), count_change(before, after), strict=True):
+        deltas[f"{level}_{severity}"] += delta
+
+
+def _standing(row: Issue | TierIssue | RunIndexEntry) -> str | None:
+    return None if getattr(row, "expected_fail", False) else row.effective_severity
+
+
+def _take(kept: Any, other: Any) -> None:
+    kept.effective_severity = worst(kept.effective_severity, other.effective_severity)
+    if isinstance(kept, TierIssue):
+        return
+    kept.severity = worst(kept.severity, other.severity)
+    kept.category = least(kept.category, other.category)
+    kept.expected_fail = kept.expected_fail and other.expected_fail
+    kept.occurrence_count += other.occurrence_count
+    if isinstance(kept, RunIndexEntry):
+        kept.first_phase_index = min(kept.first_phase_index, other.first_phase_index)
+        kept.last_phase_index = max(kept.last_phase_index, other.last_phase_index)
+        kept.seen_in_tiers = joined(kept.seen_in_tiers, other.seen_in_tiers, 1000)
+        kept.seen_in_phases = joined(kept.seen_in_phases, other.seen_in_phases, 1000)
+        return
+    kept.last_seen_at = max(kept.last_seen_at, other.last_seen_at)
+    kept.source = least(kept.source, other.source)
+    kept.task_category = least(kept.task_category, other.task_category)
+    kept.complexity = least(kept.complexity, other.complexity)
+    kept.description = fullest(kept.description, other.description)
+    kept.evidence_refs = joined(kept.evidence_refs, other.evidence_refs, MAX_REFS)
+    kept.reporters = joined(kept.reporters, other.reporters, MAX_REPORTERS)

@@ -1,0 +1,265 @@
+"""Reports of one defect are one issue, whatever they are called and in whatever order they come."""
+
+from __future__ import annotations
+
+import threading
+from itertools import groupby
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from issues.known import IssueName, Vote
+from issues.ledger import DatabaseLedger
+from issues.models import BacklogEntry, BacklogEvent, Issue, RunIndexEntry, TierIssue
+from issues.shapes import run_index
+from runs.models import Phase as RunPhase
+from runs.models import Run, Tier
+from runs.ports import IssueReport
+from tests.factories import make_project, make_run
+from tests.issues.reports import counts, report
+
+ledger = DatabaseLedger()
+
+
+def say(run: Run, key: str, *, by: str = "a", phase: str = "P1", **fields: Any) -> dict[str, Any]:
+    """Report once; return the issue as the phase's file has it."""
+    pk = run.phases.get(phase_id=phase).pk
+    [shared] = ledger.record(pk, [report(key, **fields)], reporter=by)
+    [issue] = shared.phase_file["issues"]
+    return dict(issue)
+
+
+def entry() -> BacklogEntry:
+    """The only entry."""
+    return BacklogEntry.objects.get()
+
+
+LEAK = {"description": "The file is never closed (line 12)", "evidence_refs": ("src/io.py:12",)}
+
+
+@pytest.mark.django_db
+def test_three_agents_file_one_bug_once() -> None:
+    run = make_run()
+    said = [
+        say(run, "resource-leak", by="ann", **LEAK),
+        say(run, "file-not-closed", by="bob", **{**LEAK, "description": "the file is never closed (line 40)"}),
+        say(run, "IO_LEAK", by="cid", severity="major", evidence_refs=("src/io.py:9",),
+            description="The file  is never closed (line 3)"),
+    ]  # fmt: skip
+    assert [issue["issue_key"] for issue in said] == ["resource-leak", "file-not-closed", "IO_LEAK"]
+    found = entry()
+    assert (found.issue_key, found.occurrence_count, found.base_severity) == ("IO_LEAK", 3, "major")
+    assert set(found.votes.values_list("reporter", flat=True)) == {"ann", "bob", "cid"}
+    assert list(run_index(run)["issues_by_key"]) == ["IO_LEAK"]
+    assert counts(run) == counts(run.phases.get(phase_id="P1")) == (0, 1)
+    # the first name still leads there
+    assert say(run, "resource-leak", by="ann")["issue_key"] == "IO_LEAK"
+    assert (entry().occurrence_count, Vote.objects.count()) == (4, 3)
+
+
+@pytest.mark.django_db
+def test_what_is_not_told_matches_nothing() -> None:
+    run = make_run()
+    say(run, "one", description="it breaks")
+    say(run, "two", description="it breaks")
+    say(run, "three", evidence_refs=("a/b.py",))
+    say(run, "four", evidence_refs=("a/b.py",))
+    assert counts(run) == (4, 0)
+    assert BacklogEntry.objects.count() == 4
+
+
+@pytest.mark.django_db
+def test_a_bridge_makes_two_issues_one_in_every_phase_and_tier_that_saw_them() -> None:
+    run = make_run(tiers=2, phases_per_tier=2)
+    say(run, "b", phase="P1", description="x fails", evidence_refs=("a.py",))
+    say(run, "c", phase="P1", severity="major", description="y fails", evidence_refs=("a.py",))
+    say(run, "c", phase="P3", description="y fails", evidence_refs=("a.py",))
+    assert counts(run) == counts(run.phases.get(phase_id="P1")) == (1, 1)
+    say(run, "b", phase="P4", by="z", description="y fails", evidence_refs=("a.py",))
+    assert {row.issue_key for row in Issue.objects.all()} == {"b"}
+    assert [counts(phase) for phase in run.phases.order_by("phase_index")] == [(0, 1), (0, 0), (1, 0), (1, 0)]
+    assert [counts(tier) for tier in Tier.objects.order_by("tier_index")] == [(0, 1), (1, 0)]
+    assert counts(run) == (0, 1)
+    assert run_index(run)["issues_by_key"]["b"]["occurrence_count"] == 4
+    assert (entry().issue_key, entry().occurrence_count) == ("b", 4)
+    gone = BacklogEntry.with_merged.exclude(pk=entry().pk).get()
+    assert (gone.merged_into_id, gone.status) == (entry().pk, "resolved")
+    told = BacklogEvent.objects.filter(event__in=["merged", "absorbed"]).order_by("pk")
+    assert [(event.entry_id, event.why) for event in told] == [
+        (gone.pk, "c is one issue with b"), (entry().pk, "c is one issue with b")
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_a_run_that_saw_an_issue_under_a_former_key_takes_the_new_one_when_it_sees_it_again() -> None:
+    project = make_project()
+    old, new = make_run(project), make_run(project)
+    say(old, "zeta", **LEAK)
+    say(new, "alpha", **LEAK)
+    assert list(run_index(old)["issues_by_key"]) == ["zeta"]
+    assert entry().issue_key == "alpha"
+    say(old, "zeta")
+    assert list(run_index(old)["issues_by_key"]) == ["alpha"]
+    assert counts(old) == (1, 0)
+
+
+@pytest.mark.django_db
+def test_an_expected_failure_counts_nowhere_under_any_name() -> None:
+    run = make_run()
+    say(run, "b", expected_fail=True, **LEAK)
+    say(run, "a", expected_fail=True, severity="major", **LEAK)
+    assert counts(run) == (0, 0)
+    assert not BacklogEntry.objects.exists()
+    assert not TierIssue.objects.exists()
+    row = RunIndexEntry.objects.get()
+    assert (row.issue_key, row.expected_fail, row.occurrence_count) == ("a", True, 2)
+
+
+@pytest.mark.django_db
+def test_what_needs_cleanup_still_does_when_it_becomes_one_with_something_resolved() -> None:
+    project = make_project()
+    run = make_run(project)
+    say(run, "a", description="x fails", evidence_refs=("a.py",))
+    say(run, "b", description="y fails", evidence_refs=("a.py",))
+    BacklogEntry.objects.filter(issue_key="a").update(status="resolved")
+    for number in range(3):
+        ledger.begin_run(f"later-{number}", project.pk)
+    aged = BacklogEntry.objects.get(issue_key="b")
+    assert (aged.status, aged.age_in_runs) == ("needs_cleanup", 3)
+    say(run, "a", by="z", description="y fails", evidence_refs=("a.py",))
+    assert (entry().issue_key, entry().status, entry().age_in_runs) == ("a", "needs_cleanup", 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_build_a_bridge_at_once_make_one_issue() -> None:
+    project = make_project()
+    runs = [make_run(project), make_run(project)]
+    for number, run in enumerate(runs):
+        say(run, f"key-{number}", description=f"cause {'xy'[number]}", evidence_refs=("a.py",))
+    start = threading.Barrier(2)
+    faults: list[BaseException] = []
+
+    def bridge(number: int) -> None:
+        try:
+            start.wait(10)
+            say(runs[number], f"key-{number}", description=f"cause {'yx'[number]}", evidence_refs=("a.py",))
+        except BaseException as error:
+            faults.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=bridge, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert faults == []
+    assert (entry().issue_key, entry().occurrence_count) == ("key-0", 4)
+    assert set(IssueName.objects.values_list("issue_key", flat=True)) == {"key-0"}
+
+
+# -- the order of reports ------------------------------------------------------------------------------------
+
+_TOLD = st.tuples(
+    st.sampled_from("abcd"),  # key
+    st.sampled_from(["", "s/one.py", "s/two.py:3", "s/three.py"]),  # site
+    st.sampled_from(["", "this fails", "that fails", "nothing works"]),  # cause
+    st.sampled_from(["minor", "minor", "major"]),
+    st.sampled_from([False, False, False, True]),  # expected
+    st.sampled_from(["P1", "P1", "P3"]),
+    st.sampled_from(["ann", "bob"]),
+)
+Told = tuple[str, str, str, str, bool, str, str]
+
+
+def _report(told: Told) -> IssueReport:
+    key, site, cause, severity, expected, _phase, by = told
+    return report(key, severity, evidence_refs=(site,) if site else (), description=cause, expected_fail=expected,
+                  source=f"{by}-tool", category="lint" if severity == "minor" else "types")  # fmt: skip
+
+
+def _recorded(run: Run, batches: list[list[Told]]) -> Any:
+    """Record the batches; return all that came of it, and take it back."""
+    phases = dict(run.phases.values_list("phase_id", "pk"))
+    with transaction.atomic():
+        for batch in batches:
+            *_, phase, by = batch[0]
+            ledger.record(phases[phase], [_report(told) for told in batch], reporter=by)
+        found = _outcome(run)
+        transaction.set_rollback(True)
+    return found
+
+
+def _outcome(run: Run) -> Any:
+    issues = Issue.objects.order_by("phase__phase_id", "issue_key").values_list(
+        "phase__phase_id", "issue_key", "severity", "effective_severity", "expected_fail", "occurrence_count",
+        "source", "category", "description", "evidence_refs", "reporters",
+    )  # fmt: skip
+    index = RunIndexEntry.objects.order_by("issue_key").values_list(
+        "issue_key", "severity", "effective_severity", "category", "expected_fail", "first_phase_index",
+        "last_phase_index", "occurrence_count", "seen_in_tiers", "seen_in_phases",
+    )  # fmt: skip
+    backlog = BacklogEntry.objects.order_by("issue_key").values_list(
+        "issue_key", "category", "base_severity", "effective_severity", "status", "occurrence_count",
+        "age_in_runs", "age_in_tiers", "seen_in_tiers", "paths",
+    )  # fmt: skip
+    return (
+        [_sorted(row) for row in issues],
+        [_sorted(row) for row in index],
+        [_sorted(row) for row in backlog],
+        sorted(TierIssue.objects.values_list("tier__tier_id", "issue_key", "effective_severity")),
+        sorted(Vote.objects.values_list("entry__issue_key", "reporter")),
+        sorted(IssueName.objects.values_list("kind", "name", "issue_key")),
+        [counts(row) for row in (*RunPhase.objects.order_by("pk"), *Tier.objects.order_by("pk"), run)],
+    )
+
+
+def _sorted(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(sorted(value) if isinstance(value, list) else value for value in row)
+
+
+def _batches(told: list[Told], data: st.DataObject) -> list[list[Told]]:
+    """Put neighbours of one phase and reporter into one call, or not."""
+    batches: list[list[Told]] = []
+    for one in told:
+        if batches and batches[-1][0][-2:] == one[-2:] and data.draw(st.booleans()):
+            batches[-1].append(one)
+        else:
+            batches.append([one])
+    return batches
+
+
+def _order_changes_nothing(told: list[Told], data: st.DataObject) -> None:
+    run = Run.objects.get()
+    together = sorted(told, key=lambda row: row[-2:])
+    one = _recorded(run, [list(rows) for _, rows in groupby(together, key=lambda row: row[-2:])])
+    other = _recorded(run, _batches(data.draw(st.permutations(told)), data))
+    for first, second in zip(one, other, strict=True):
+        assert first == second
+    # counts are of distinct issues
+    minor, major = one[-1][-1]
+    assert minor + major == len(one[2]) == len({row[0] for row in one[2]})
+
+
+_ANY = given(st.lists(_TOLD, min_size=2, max_size=5), st.data())
+_QUICK = {"deadline": None, "database": None, "phases": (Phase.generate, Phase.shrink)}
+
+
+@pytest.mark.django_db
+def test_the_order_of_reports_changes_nothing() -> None:
+    make_run(tiers=2, phases_per_tier=2)
+    settings(max_examples=500, suppress_health_check=list(HealthCheck), **_QUICK)(
+        _ANY(_order_changes_nothing)
+    )()
+
+
+@pytest.mark.torture
+@pytest.mark.django_db
+def test_the_order_of_reports_changes_nothing_ten_thousand_times() -> None:
+    make_run(tiers=2, phases_per_tier=2)
+    settings(max_examples=10_000, suppress_health_check=list(HealthCheck), **_QUICK)(
+        _ANY(_order_changes_nothing)
+    )()
