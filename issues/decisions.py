@@ -11,11 +11,9 @@ from autopack_site.kernel.errors import Invalid, problem
 from issues.aging import after
 from issues.backlog import lock_backlog, tell
 from issues.errors import BacklogEntryNotFound
-from issues.evidence import storable
+from issues.evidence import MAX_WHY_CHARS, storable
 from issues.models import BacklogEntry, BacklogTally
 from issues.sweeps import renew_files
-
-MAX_WHY_CHARS = 4000
 
 
 def accept_entry(entry_pk: int, *, until: datetime, by: str, why: str) -> BacklogEntry:

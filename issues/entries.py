@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autopack_site.kernel import clock
+from issues.groups import group_of, name_shape, names_of_entry, voters
 from issues.models import BacklogEntry, BacklogEvent, Issue
 
 Shape = dict[str, Any]
@@ -14,7 +15,7 @@ SEARCHED_RUNS = 10
 
 
 def row_shape(entry: BacklogEntry) -> Shape:
-    """Return an entry as lists show it, with the first of its files."""
+    """Return an entry as lists show it, with the first of its files. It has its votes (`search.with_votes`)."""
     return {
         "id": entry.pk,
         "issue_key": entry.issue_key,
@@ -32,13 +33,19 @@ def row_shape(entry: BacklogEntry) -> Shape:
         "last_seen_at": clock.stamp(entry.last_seen_at),
         "opened_at": clock.stamp(entry.opened_at),
         "paths": entry.paths[:MAX_LISTED_PATHS],
+        "votes": entry.vote_count,  # type: ignore[attr-defined]  # annotated
     }
 
 
 def entry_shape(entry: BacklogEntry) -> Shape:
-    """Return all that is known of an entry but its events, with the newest sightings. One query."""
+    """Return all that is known of an entry but its events, with the newest sightings. Five queries."""
+    names = names_of_entry(entry)
     return {
         **row_shape(entry),
+        "merged_into": entry.merged_into_id,
+        "names": [name_shape(row) for row in names],
+        "reporters": voters(entry),
+        "group": group_of(entry, names),
         "project_id": entry.project.project_id,
         "paths": entry.paths,
         "scopes": entry.scopes,

@@ -21,6 +21,7 @@ MAX_REFS = 100
 MAX_PATHS = 50
 MAX_NAMES = 200
 MAX_DESCRIPTION_CHARS = 4000
+MAX_WHY_CHARS = 4000
 _DIGEST_CHARS = 16
 _PLACE = re.compile(r"(?P<path>[^\s:*?\[\]\\]{1,512})(?:::.*|(?::\d+){1,2}(?:-\d+)?:?)?", re.DOTALL)
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,15}")

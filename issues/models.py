@@ -186,6 +186,11 @@ def _age(counter: str) -> CombinedExpression:
     return F(f"{counter}_offset") + Case(When(_LIVE, then=reading(counter)), default=0)
 
 
+def with_ages(rows: BacklogEntryQuerySet) -> BacklogEntryQuerySet:
+    """Annotate entries with their ages."""
+    return rows.annotate(age_in_runs=_age("runs"), age_in_tiers=_age("tiers"))  # type: ignore[no-redef]  # its cached properties take them
+
+
 class EntriesManager(models.Manager.from_queryset(BacklogEntryQuerySet)):  # type: ignore[misc]
     """Entries that stand for themselves: not those that were merged into another."""
 
@@ -200,8 +205,7 @@ class BacklogEntryManager(EntriesManager):
 
     def get_queryset(self) -> BacklogEntryQuerySet:
         """Annotate the ages; what doesn't use them (a count, an update) doesn't pay for them."""
-        rows: BacklogEntryQuerySet = super().get_queryset()
-        return rows.annotate(age_in_runs=_age("runs"), age_in_tiers=_age("tiers"))  # type: ignore[no-redef]  # its cached properties take them
+        return with_ages(super().get_queryset())
 
 
 class BacklogEntry(models.Model):
@@ -243,7 +247,7 @@ class BacklogEntry(models.Model):
 
     objects = BacklogEntryManager()
     without_ages = EntriesManager()  # for writers: they hold the tally
-    with_merged: models.Manager[BacklogEntry] = models.Manager()
+    with_merged = BacklogEntryQuerySet.as_manager()
 
     class Meta:
         base_manager_name = "with_merged"

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
-from django.db.models import BooleanField, Func, Q, Value
+from django.db.models import BooleanField, Count, Func, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from issues.aging import Status
 from issues.facets import categories_of
-from issues.models import BacklogEntry, BacklogTally, RunIndexEntry
+from issues.models import BacklogEntry, BacklogTally, IssueName, RunIndexEntry, Vote
 from issues.querysets import BacklogEntryQuerySet
 from issues.severity import MAJOR, MINOR
 from issues.words import ENTRY_WORDS, query_for
@@ -48,6 +49,7 @@ class Wanted:
     min_age_in_tiers: int = 0
     seen_in_run: str = ""
     path: str = ""
+    reporter: str = ""
 
     @property
     def is_plain(self) -> bool:
@@ -68,7 +70,10 @@ def entries(project_pk: int, wanted: Wanted) -> BacklogEntryQuerySet:
     """Return the project's entries that are wanted, in no order yet."""
     rows = BacklogEntry.objects.filter(project=project_pk)
     if wanted.issue_key:
-        rows = rows.filter(issue_key=wanted.issue_key)
+        # by any of its keys
+        named = IssueName.objects.filter(project=project_pk, kind=IssueName.KEY, name=wanted.issue_key)
+        keys = {wanted.issue_key, *named.values_list("issue_key", flat=True)}
+        rows = rows.filter(issue_key__in=sorted(keys))
     if wanted.statuses:
         rows = rows.filter(status__in=wanted.statuses)
     if wanted.severity:
@@ -83,9 +88,17 @@ def entries(project_pk: int, wanted: Wanted) -> BacklogEntryQuerySet:
     if wanted.seen_in_run:
         seen = RunIndexEntry.objects.filter(run=wanted.seen_in_run, run__project=project_pk)
         rows = rows.filter(issue_key__in=seen.values("issue_key"))
+    if wanted.reporter:
+        rows = rows.filter(pk__in=Vote.objects.filter(reporter=wanted.reporter).values("entry"))
     if wanted.path:
         rows = _below(rows, wanted.path)
     return with_words(rows, wanted.text)
+
+
+def with_votes(rows: BacklogEntryQuerySet) -> BacklogEntryQuerySet:
+    """Annotate how many have reported each entry: for a page, not for a whole backlog."""
+    votes = Vote.objects.filter(entry=OuterRef("pk")).order_by().values("entry").annotate(n=Count("pk"))
+    return rows.annotate(vote_count=Coalesce(Subquery(votes.values("n")), 0))
 
 
 def with_words(rows: Any, text: str, *, is_whole: bool = False) -> Any:

@@ -11,7 +11,8 @@ from rest_framework.parsers import BaseParser
 
 from autopack_site.kernel.auth import Role
 from issues.errors import BacklogEntryNotFound
-from issues.models import BacklogEntry
+from issues.models import BacklogEntry, with_ages
+from issues.search import with_votes
 from runs.api.fields import Text
 from runs.api.parsers import BoundedJSONParser, too_large
 from runs.api.views import AgentView
@@ -40,8 +41,12 @@ class EntryView(AgentView):
     """A view of one entry of a backlog."""
 
     def require_entry(self, entry_id: int) -> BacklogEntry:
-        """Return the entry with its project; raise BacklogEntryNotFound, also for one that the token may not see."""
-        entry = BacklogEntry.objects.select_related("project").filter(pk=entry_id).first()
+        """Return the entry with its project; raise BacklogEntryNotFound, also for one that the token may not see.
+
+        One that was merged into another is found too: its history is its own.
+        """
+        rows = with_votes(with_ages(BacklogEntry.with_merged.select_related("project")))
+        entry = rows.filter(pk=entry_id).first()
         if entry is None or self.caller.project_scope not in (None, entry.project.project_id):
             raise BacklogEntryNotFound(f"Backlog entry {entry_id} not found")
         return entry

@@ -8,10 +8,11 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from issues.api.base import EntryView
-from issues.api.entry_serializers import AcceptIn, EntryOut, WhyIn
+from issues.api.entry_serializers import AcceptIn, EntryOut, MergeIssuesIn, SplitIssueIn, WhyIn
 from issues.api.examples import ENTRY
 from issues.decisions import accept_entry, resolve_entry
 from issues.entries import entry_shape
+from issues.merging import merge_entries, split_name
 from runs.api.schema import answers, shown
 
 _UNTIL = "2026-06-30T00:00:00Z"
@@ -60,3 +61,44 @@ class ResolveView(_DecisionView):
         entry = self.require_entry(entry_id)
         resolve_entry(entry.pk, by=self.caller.name, why=body["why"])
         return self.answer(entry_id)
+
+
+class MergeView(_DecisionView):
+    """`/project/issues/{entry_id}/merge`."""
+
+    @extend_schema(
+        request=MergeIssuesIn,
+        responses=answers({200: EntryOut}, 404, 409),
+        operation_id="merge_issues",
+        examples=shown(sent={"entries": [18, 21], "why": "One leak, seen by three tools"}, answered=ENTRY),
+    )
+    def post(self, request: Request, entry_id: int) -> Response:
+        """Make other entries one with this one, which keeps its key; later reports of their names go here."""
+        body = self.body(MergeIssuesIn)
+        entry = self.require_entry(entry_id)
+        for other in body["entries"]:
+            self.require_entry(other)
+        merge_entries(entry.pk, body["entries"], by=self.caller.name, why=body["why"])
+        return self.answer(entry_id)
+
+
+class SplitView(_DecisionView):
+    """`/project/issues/{entry_id}/split`."""
+
+    @extend_schema(
+        request=SplitIssueIn,
+        responses=answers({200: EntryOut}, 404, 409),
+        operation_id="split_issue",
+        examples=shown(
+            sent={"name_id": 7, "why": "Another test of the same name"},
+            answered={**ENTRY, "occurrence_count": 0},
+        ),
+    )
+    def post(self, request: Request, entry_id: int) -> Response:
+        """Make a name an issue of its own, which is answered; later reports of the name go there."""
+        body = self.body(SplitIssueIn)
+        entry = self.require_entry(entry_id)
+        new = split_name(
+            entry.pk, body["name_id"], by=self.caller.name, why=body["why"], as_key=body.get("issue_key", "")
+        )
+        return self.answer(new.pk)

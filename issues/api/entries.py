@@ -43,7 +43,7 @@ class EntryListView(AgentView):
         query = self.query(EntryListIn)
         project = project_for(self.project_id(query.get("project_id")))
         found, following = keyset_page(
-            search.entries(project.pk, wanted_of(query)).only(*search.LISTED),
+            search.with_votes(search.entries(project.pk, wanted_of(query)).only(*search.LISTED)),
             search.NEWEST,
             cursor=query.get("cursor"),
             limit=query["limit"],

@@ -8,8 +8,7 @@ from rest_framework import serializers
 
 from autopack_site.kernel import clock
 from issues.api.serializers import STATUSES, BacklogQueryIn
-from issues.decisions import MAX_WHY_CHARS
-from issues.evidence import MAX_KEY_CHARS, MAX_TOKEN_CHARS
+from issues.evidence import MAX_KEY_CHARS, MAX_TOKEN_CHARS, MAX_WHY_CHARS
 from issues.exports import FORMS
 from issues.search import Wanted
 from issues.severity import MAJOR, MINOR
@@ -39,6 +38,7 @@ class EntryFilterIn(BacklogQueryIn):
     min_age_in_tiers = Count(required=False, default=0, max_value=MAX_AGE)
     seen_in_run = Word(required=False, max_length=128)
     path = Word(required=False, max_length=MAX_PATH_CHARS, help_text="The beginning of a file's path")
+    reporter = Word(required=False, max_length=128, help_text="Who has reported it")
 
 
 class EntryListIn(EntryFilterIn, PageIn):
@@ -70,6 +70,7 @@ def wanted_of(query: dict[str, Any]) -> Wanted:
         min_age_in_tiers=query["min_age_in_tiers"],
         seen_in_run=query.get("seen_in_run", ""),
         path=query.get("path", ""),
+        reporter=query.get("reporter", ""),
     )
 
 
@@ -92,6 +93,7 @@ class EntryRowOut(serializers.Serializer[Any]):
     last_seen_at = serializers.DateTimeField()
     opened_at = serializers.DateTimeField()
     paths = serializers.ListField(child=serializers.CharField())
+    votes = serializers.IntegerField(help_text="How many have reported it, each once")
 
 
 class EntryListOut(serializers.Serializer[Any]):
@@ -118,8 +120,37 @@ class SightingOut(serializers.Serializer[Any]):
     evidence_refs = serializers.ListField(child=serializers.CharField())
 
 
+class NameOut(serializers.Serializer[Any]):
+    """A name of an issue: a reporter's key, or a place, whose name is a digest of where and why."""
+
+    id = serializers.IntegerField()
+    kind = serializers.CharField(help_text="`key` or `place`")
+    name = serializers.CharField()
+    site = serializers.CharField()
+    is_pinned = serializers.BooleanField(
+        help_text="Split off by a person: it alone says where its reports go"
+    )
+
+
+class MemberOut(serializers.Serializer[Any]):
+    """An issue with the same cause at another place."""
+
+    id = serializers.IntegerField()
+    issue_key = serializers.CharField()
+    status = serializers.ChoiceField(STATUSES)
+    site = serializers.CharField()
+
+
 class EntryOut(EntryRowOut):
-    """An entry with all its files and scopes, and the newest twenty sightings of the last ten runs that saw it."""
+    """An entry with all its files and scopes, its names, its group and who reported it, the first hundred of each.
+
+    The sightings are the newest twenty of the last ten runs that saw it. `merged_into` is what it became part of.
+    """
+
+    merged_into = serializers.IntegerField(allow_null=True)
+    names = NameOut(many=True)
+    reporters = serializers.ListField(child=serializers.CharField())
+    group = MemberOut(many=True)
 
     project_id = serializers.CharField()
     scopes = serializers.ListField(child=serializers.ListField(child=serializers.CharField()))
@@ -179,6 +210,19 @@ class WhyIn(serializers.Serializer[Any]):
         if not value.strip():
             raise serializers.ValidationError("A reason is required: it is kept with the decision")
         return value
+
+
+class MergeIssuesIn(WhyIn):
+    """The entries that become one with this one, and why."""
+
+    entries = serializers.ListField(child=serializers.IntegerField(min_value=1), min_length=1, max_length=100)
+
+
+class SplitIssueIn(WhyIn):
+    """The name that becomes an issue of its own, the key of that where the name is a place, and why."""
+
+    name_id = serializers.IntegerField(min_value=1)
+    issue_key = Word(required=False, max_length=MAX_KEY_CHARS)
 
 
 class AcceptIn(WhyIn):

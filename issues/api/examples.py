@@ -36,10 +36,17 @@ ENTRY_ROW = {
     "status": "open", "accepted_until": None, "age_in_runs": 1, "age_in_tiers": 1, "occurrence_count": 3,
     "first_seen_run_id": "shop-41", "last_seen_run_id": "shop-42", "first_seen_at": examples.AT,
     "last_seen_at": examples.LATER, "opened_at": examples.AT, "paths": ["shop/prices.py"],
+    "votes": 2,
 }  # fmt: skip
 ENTRY = {
     **ENTRY_ROW, "project_id": "shop", "scopes": [["shop/**"]], "seen_in_runs": ["shop-41", "shop-42"],
-    "seen_in_tiers": ["t1"],
+    "seen_in_tiers": ["t1"], "merged_into": None, "reporters": ["builder-1", "reviewer"],
+    "names": [
+        {"id": 5, "kind": "key", "name": KEY, "site": "", "is_pinned": False},
+        {"id": 7, "kind": "place", "name": "5f1d6c07e2a94b3f8c5d1e0a7b9c2d4e6f8a0b1c", "site": "shop/prices.py",
+         "is_pinned": False},
+    ],
+    "group": [{"id": 21, "issue_key": "basket-no-rounding", "status": "open", "site": "shop/basket.py"}],
     "sightings": [
         {
             "run_id": "shop-42", "phase_id": "discount", "issue_key": KEY, "severity": "minor",

@@ -23,6 +23,8 @@ urlpatterns = [
     path(f"{_ENTRY}/timeline", entries.TimelineView.as_view()),
     path(f"{_ENTRY}/accept", decisions.AcceptView.as_view()),
     path(f"{_ENTRY}/resolve", decisions.ResolveView.as_view()),
+    path(f"{_ENTRY}/merge", decisions.MergeView.as_view()),
+    path(f"{_ENTRY}/split", decisions.SplitView.as_view()),
     path("reports/issue_backlog_summary", reports.BacklogSummaryView.as_view()),
     path("reports/run_summary/<str:run_id>", reports.RunSummaryView.as_view()),
 ]

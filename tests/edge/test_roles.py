@@ -90,6 +90,8 @@ MAY = {
     "GET /project/issues/{entry_id}/timeline": ANY,
     "POST /project/issues/{entry_id}/accept": OPERATOR,
     "POST /project/issues/{entry_id}/resolve": OPERATOR,
+    "POST /project/issues/{entry_id}/merge": OPERATOR,
+    "POST /project/issues/{entry_id}/split": OPERATOR,
 }
 ROUTES = routes()
 

@@ -18,7 +18,11 @@ from runs.tokens import create_token
 from tests.factories import make_project, make_run
 from tests.issues.reports import counts, report
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("issues.api.urls")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls("issues.api.urls"),
+    pytest.mark.no_cover,
+]
 CLIENTS = 8
 EACH = 100
 JOIN_S = 300

@@ -217,7 +217,12 @@ def held() -> list[tuple[Any, ...]]:
 
 def test_a_run_s_export_recorded_elsewhere_is_the_same_issues():
     run = make_run(run_id="r1", phases_per_tier=3)
-    odd = {"category": "+docs", "source": "probe", "severity": "major", "evidence_refs": ("a,b.py:1", "c")}
+    odd: dict[str, Any] = {
+        "category": "+docs",
+        "source": "probe",
+        "severity": "major",
+        "evidence_refs": ("a,b.py:1", "c"),
+    }
     for key in ("=k", "tests/a.py::b", "\tk"):
         saw(run, key, description=f"=HYPERLINK(1)\n'x' {key}", **odd)
     saw(run, "k3", phase_id="P3", expected_fail=True)

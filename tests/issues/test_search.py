@@ -112,7 +112,7 @@ def test_a_row_of_the_list_has_ages_times_and_files(project):
         "effective_severity": "minor", "status": "open", "accepted_until": None, "age_in_runs": 2,
         "age_in_tiers": 0, "occurrence_count": 1, "first_seen_run_id": "r1", "last_seen_run_id": "r1",
         "first_seen_at": clock.stamp(entry.first_seen_at), "last_seen_at": clock.stamp(entry.last_seen_at),
-        "opened_at": clock.stamp(entry.opened_at), "paths": ["shop/prices.py"],
+        "opened_at": clock.stamp(entry.opened_at), "paths": ["shop/prices.py"], "votes": 1,
     }  # fmt: skip
 
 
