@@ -16,18 +16,18 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from issues import aging_chart
+from issues.admin.identity import PERMISSION, IdentityAdmin
 from issues.aging import Status, project_thresholds
 from issues.decisions import accept_entry, resolve_entry
 from issues.facets import categories
 from issues.models import BacklogEntry, BacklogEvent
 from issues.search import with_words
-from strategy.admin import DecidingAdmin, Decision, WhyForm, foreign
+from strategy.admin import Decision, WhyForm, foreign
 from strategy.admin.base import LIST_CHARS, ProjectFilter, as_text, clipped
 from strategy.models import Project
 
 MAX_CATEGORIES = 50
 OLDEST_ENTRIES = 10
-PERMISSION = "issues.change_backlogentry"
 
 
 class AcceptForm(WhyForm):
@@ -109,7 +109,7 @@ class BacklogEventInline(TabularInline):
 
 
 @admin.register(BacklogEntry)
-class BacklogEntryAdmin(DecidingAdmin):
+class BacklogEntryAdmin(IdentityAdmin):
     """The backlog, newest entries first. The page of ages shows the oldest."""
 
     key = foreign("issue_key", "issue key", limit=LIST_CHARS)
@@ -131,11 +131,12 @@ class BacklogEntryAdmin(DecidingAdmin):
         "whole_key", "project", "status", "accepted_until", "of_category", "base_severity", "shown_severity",
         "age_in_runs", "age_in_tiers", "occurrence_count", "first_seen_run_id", "first_seen_at",
         "last_seen_run_id", "last_seen_at", "opened_at", "seen_in_runs", "seen_in_tiers", "files", "seen_scopes",
+        "names", "votes", "group",
     ]  # fmt: skip
     inlines = [BacklogEventInline]
     actions = ["accept_entries", "resolve_entries"]
     actions_list = ["ages"]
-    actions_detail = ["accept", "resolve"]
+    actions_detail = ["accept", "resolve", "merge", "split"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BacklogEntry]:
         """Leave out of lists what they don't show."""

@@ -159,7 +159,7 @@ def test_who_may_only_look_decides_nothing():
     client = Client()
     client.force_login(viewer)
     body = {"until": tomorrow(), "why": WHY, "confirmed": "yes"}
-    for action in ("accept", "resolve"):
+    for action in ("accept", "resolve", "merge", "split"):
         assert client.get(page_of(entry, action)).status_code == 403
         assert client.post(page_of(entry, action), body).status_code == 403
     client.post(LIST, {**body, "action": "resolve_entries", "_selected_action": [entry.pk]})
