@@ -20,6 +20,7 @@ TOPICS = {
     "candidate.merge": ("integration.tasks.merge_candidate", "merge"),
     "move.undo": ("integration.tasks.undo_move", "merge"),
     "gate.run": ("integration.tasks.run_gate", "gate"),
+    "issues.sighting": ("issues.tasks.judge_sighting", "merge"),
     "artefacts.write": ("integration.tasks.write_artefacts", "sweep"),
     "artefacts.project": ("integration.tasks.write_project_artefacts", "sweep"),
 }

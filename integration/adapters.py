@@ -19,7 +19,7 @@ from runs.agents import config_of
 from runs.diff_size import held_to
 from runs.models import Attempt, Run
 from runs.ports import Base
-from strategy.models import Strategy
+from strategy.models import Project, Strategy
 
 TAIL_BYTES = 8_000
 
@@ -55,6 +55,14 @@ class GitWorkspace:
     def merge(self, attempt_id: str) -> None:
         """See `merge.merge`."""
         merge.merge(attempt_id)
+
+    def contains(self, project_pk: int, commit: str, fix: str) -> bool | None:
+        """Tell whether a commit has a fix in its history, as it was or squashed; None when one of them is unknown."""
+        mirror = mirror_of(Project.objects.only("project_id").get(pk=project_pk))
+        try:
+            return mirror.is_ancestor(fix, commit) or mirror.has_tree(fix, commit)
+        except UnknownRevision:
+            return None
 
     def branch_status(self, run_id: str) -> dict[str, Any]:
         """Return integration_status of API.md."""

@@ -195,6 +195,18 @@ class Mirror:
             raise UnknownRevision(f"No such commit: {old} or {new}")
         return done.status == 0
 
+    def has_tree(self, sha: str, new: str, *, depth: int = 2000) -> bool:
+        """Tell whether one of the last commits of new has the very files of commit sha, as a squashed merge has.
+
+        Raises UnknownRevision for absent commits.
+        """
+        wanted = self.commit_info(sha).tree
+        done = self.git("rev-list", "--no-commit-header", "--format=%T", f"--max-count={depth}", "--end-of-options",
+                        full_sha(new), "--", ok=(0, 128))  # fmt: skip
+        if done.status:
+            raise UnknownRevision(f"No such commit: {new}")
+        return wanted in done.text.split()
+
     def commit_info(self, sha: str) -> CommitInfo:
         """Return one commit. Raises UnknownRevision."""
         shape = "%H%x00%T%x00%P%x00%an%x00%ae%x00%ct%x00%s%x00%B"

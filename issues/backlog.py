@@ -30,6 +30,7 @@ from issues.marking import mark_batch
 from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, RunIndexEntry, ages_kept
 from issues.rules import rules_of
 from issues.severity import worst
+from issues.sightings import ask_later
 from runs.lifecycle import PhaseState, RunState
 from runs.models import Phase, Run, Tier
 from runs.ports import IssueReport
@@ -89,10 +90,12 @@ def remember(
 ) -> None:
     """Fold reports into the entries that were read under the backlog's lock, and write them.
 
-    `entries` is brought up to date. A resolved entry is reopened with its history; a report never ages one.
+    `entries` is brought up to date. A resolved entry is reopened with its history, where its fix is known once it is
+    known that the run's branch has it; a report never ages one.
     """
     now = clock.now()
     severity = rules_of(run).severity
+    base = run.head_commit or run.base_commit
     events: list[tuple[str, str, str]] = []
     for report in reports:
         entry = entries.get(report.issue_key)
@@ -110,10 +113,13 @@ def remember(
             )
             entry.become(Status.OPEN, tally)
             events.append((report.issue_key, OPENED, ""))
+        elif entry.status == Status.RESOLVED and entry.fixed_by and base:
+            # git is asked first, outside of this transaction, whether what saw it has the fix
+            ask_later(entry, base, run_id=run.run_id, who=who)
         elif entry.status == Status.RESOLVED:
             events.append((report.issue_key, "reopened", entry.status))
             entry.become(after(entry.status, "reopened"), tally)
-            entry.opened_at = now
+            entry.opened_at, entry.fixed_by = now, ""
         entry.category = least(entry.category, report.category)
         entry.base_severity = worst(entry.base_severity, report.severity)
         entry.effective_severity = worst(
@@ -232,10 +238,11 @@ def end_run(run_id: str) -> None:
         .values_list("pk", "status", "paths", "scopes")
     )
     covered = [(pk, status) for pk, status, paths, scopes in unseen if coverage.holds(paths, scopes)]
-    move(covered, "resolved", why="not seen again in a run that covered its scope", run_id=run_id)
+    why = "not seen again in a run that covered its scope"
+    move(covered, "resolved", why=why, run_id=run_id, fixed_by=run.head_commit)
 
 
-def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str) -> int:
+def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str, fixed_by: str = "") -> int:
     """Move entries by event, each with its event row; return how many. Needs the lock."""
     moves = [(pk, event, old, str(after(old, event)), why) for pk, old in rows]
     if not moves:
@@ -243,6 +250,8 @@ def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str) 
     changes: dict[str, Any] = {}
     if event == "lapsed":
         changes = {"opened_at": F("accepted_until"), "accepted_until": None}
+    if event == "resolved":
+        changes = {"fixed_by": fixed_by}
     new = moves[0][3]
     entries = BacklogEntry.without_ages.filter(pk__in=[pk for pk, *_ in moves])
     entries.update(status=new, **changes, **ages_kept(new))

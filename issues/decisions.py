@@ -14,6 +14,7 @@ from issues.errors import BacklogEntryNotFound
 from issues.evidence import MAX_WHY_CHARS, storable
 from issues.models import BacklogEntry, BacklogTally
 from issues.sweeps import renew_files
+from runs import ports
 
 
 def accept_entry(entry_pk: int, *, until: datetime, by: str, why: str) -> BacklogEntry:
@@ -28,15 +29,29 @@ def accept_entry(entry_pk: int, *, until: datetime, by: str, why: str) -> Backlo
     return _decide(entry_pk, "accepted", by=by, why=why, until=until)
 
 
-def resolve_entry(entry_pk: int, *, by: str, why: str) -> BacklogEntry:
-    """Resolve an entry by hand; it is reopened when it is reported again.
+def resolve_entry(entry_pk: int, *, by: str, why: str, commit: str = "") -> BacklogEntry:
+    """Resolve an entry by hand. Once it is reported again it is reopened; with the commit that fixed it, only from
+    branches that have it.
 
-    Raises BacklogEntryNotFound, Invalid (no reason) and IllegalTransition for one that is resolved already.
+    Raises BacklogEntryNotFound, Invalid (no reason, a commit that the project's mirror has not) and
+    IllegalTransition for one that is resolved already.
     """
-    return _decide(entry_pk, "resolved", by=by, why=why, until=None)
+    if commit:
+        project_pk = (
+            BacklogEntry.without_ages.filter(pk=entry_pk).values_list("project_id", flat=True).first()
+        )
+        is_name = len(commit) in (40, 64) and all(char in "0123456789abcdef" for char in commit)
+        if project_pk is not None and not (
+            is_name and ports.workspace().contains(project_pk, commit, commit)
+        ):
+            words = "The full name of a commit that Autopack has fetched or made"
+            raise Invalid([problem("value_error", ["commit"], words)])
+    return _decide(entry_pk, "resolved", by=by, why=why, until=None, commit=commit)
 
 
-def _decide(entry_pk: int, event: str, *, by: str, why: str, until: datetime | None) -> BacklogEntry:
+def _decide(
+    entry_pk: int, event: str, *, by: str, why: str, until: datetime | None, commit: str = ""
+) -> BacklogEntry:
     reason = storable(why.strip(), MAX_WHY_CHARS)
     if not reason:
         raise Invalid([problem("missing", ["why"], "A reason is required: it is kept with the decision")])
@@ -44,8 +59,8 @@ def _decide(entry_pk: int, event: str, *, by: str, why: str, until: datetime | N
         entry, tally = _locked(entry_pk)
         old = entry.status
         entry.become(after(old, event), tally)
-        entry.accepted_until = until
-        entry.save(update_fields=["status", "accepted_until", "runs_offset", "tiers_offset"])
+        entry.accepted_until, entry.fixed_by = until, commit
+        entry.save(update_fields=["status", "accepted_until", "fixed_by", "runs_offset", "tiers_offset"])
         tell([(entry.pk, event, old, str(entry.status), reason)], who=by, run_id="", until=until)
     renew_files(entry.project)
     return entry

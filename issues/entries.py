@@ -43,6 +43,7 @@ def entry_shape(entry: BacklogEntry) -> Shape:
     return {
         **row_shape(entry),
         "merged_into": entry.merged_into_id,
+        "fixed_by": entry.fixed_by,
         "names": [name_shape(row) for row in names],
         "reporters": voters(entry),
         "group": group_of(entry, names),

@@ -59,6 +59,7 @@ def absorb(kept: BacklogEntry, other: BacklogEntry, tally: BacklogTally) -> list
     in_tally = (tally.runs, tally.tiers) if status in LIVE_STATUSES else (0, 0)
     kept.runs_offset, kept.tiers_offset = ages[0] - in_tally[0], ages[1] - in_tally[1]
     kept.tell_ages(tally)
+    kept.fixed_by = kept.fixed_by if status == Status.RESOLVED and kept.fixed_by == other.fixed_by else ""
     kept.category = least(kept.category, other.category)
     kept.base_severity = worst(kept.base_severity, other.base_severity)
     kept.effective_severity = worst(kept.effective_severity, other.effective_severity)

@@ -236,6 +236,8 @@ class BacklogEntry(models.Model):
     # when it was last opened or reopened: runs and tiers begun before that don't age it
     opened_at = models.DateTimeField()
     accepted_until = models.DateTimeField(null=True, blank=True)
+    # the commit that resolved it, where one is known: only a branch that has it can see the issue again
+    fixed_by = models.CharField(max_length=64, blank=True, default="")
     # the entry that this one turned out to be: hidden behind it, kept for its history
     merged_into = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, db_index=False, related_name="merged"

@@ -44,7 +44,7 @@ _run_to_lock = Prepared[Run](
         Run.objects.select_for_update(of=("self",), no_key=True)
         .filter(phases=phase_pk)
         .select_related("strategy")
-        .only("run_id", "project_id", "strategy__sha256")
+        .only("run_id", "project_id", "base_commit", "head_commit", "strategy__sha256")
     )
 )
 _issues = Prepared[Issue](lambda phase_pk, keys: Issue.objects.filter(phase=phase_pk, issue_key__in=keys))

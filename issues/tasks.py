@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from issues.reopening import judge
 from issues.sweeps import sweep_backlogs
 
 
@@ -11,3 +12,9 @@ from issues.sweeps import sweep_backlogs
 def age_backlogs() -> None:
     """Age every project's backlog for what began, and mark what has reached a threshold."""
     sweep_backlogs()
+
+
+@shared_task(time_limit=300)
+def judge_sighting(entry_id: int, commit: str, run_id: str, who: str) -> None:
+    """Reopen a resolved entry if what saw it again has its fix."""
+    judge(entry_id, commit, run_id=run_id, who=who)

@@ -68,6 +68,7 @@ class FakeWorkspace:
         self.gate: threading.Event | None = None
         self.error: Exception | None = None
         self.built: list[str] = []
+        self.fixes: dict[str, bool | None] = {}  # by commit: whether it has the fix
         self.merged: list[str] = []
         self.finished = threading.Semaphore(0)
         self.branches: dict[str, dict[str, Any]] = {}
@@ -102,6 +103,10 @@ class FakeWorkspace:
     def merge(self, attempt_id: str) -> None:
         """Note the attempt; where nobody holds the port's fakes to git, the branch stays where it is."""
         self.merged.append(attempt_id)
+
+    def contains(self, project_pk: int, commit: str, fix: str) -> bool | None:
+        """Answer from `fixes`; None for other commits."""
+        return self.fixes.get(commit)
 
     def branch_status(self, run_id: str) -> dict[str, Any]:
         """Return what was put into `branches`, else that the branch is absent."""

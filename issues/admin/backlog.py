@@ -41,6 +41,19 @@ class AcceptForm(WhyForm):
     field_order = ["until", "why"]
 
 
+class ResolveForm(WhyForm):
+    """Why, and by which commit."""
+
+    commit = forms.CharField(
+        label="Fixed by commit",
+        max_length=64,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Its full name. Then only branches that have it can reopen the issue.",
+    )
+    field_order = ["commit", "why"]
+
+
 def _accept(request: HttpRequest, entry: BacklogEntry, fields: dict[str, Any]) -> str:
     day: date = fields["until"]
     until = datetime.combine(day, time.max, tzinfo=UTC)
@@ -49,8 +62,9 @@ def _accept(request: HttpRequest, entry: BacklogEntry, fields: dict[str, Any]) -
 
 
 def _resolve(request: HttpRequest, entry: BacklogEntry, fields: dict[str, Any]) -> str:
-    resolve_entry(entry.pk, by=request.user.get_username(), why=fields["why"])
-    return "Resolved by hand"
+    commit = fields["commit"].strip()
+    resolve_entry(entry.pk, by=request.user.get_username(), why=fields["why"], commit=commit)
+    return f"Resolved by hand, fixed by {commit}" if commit else "Resolved by hand"
 
 
 ACCEPT = Decision(
@@ -68,6 +82,7 @@ RESOLVE = Decision(
     note="They leave the backlog. One that is reported again is reopened with its history.",
     permission=PERMISSION,
     act=_resolve,
+    form=ResolveForm,
 )
 
 
@@ -131,7 +146,7 @@ class BacklogEntryAdmin(IdentityAdmin):
         "whole_key", "project", "status", "accepted_until", "of_category", "base_severity", "shown_severity",
         "age_in_runs", "age_in_tiers", "occurrence_count", "first_seen_run_id", "first_seen_at",
         "last_seen_run_id", "last_seen_at", "opened_at", "seen_in_runs", "seen_in_tiers", "files", "seen_scopes",
-        "names", "votes", "group",
+        "names", "votes", "group", "fixed_by",
     ]  # fmt: skip
     inlines = [BacklogEventInline]
     actions = ["accept_entries", "resolve_entries"]

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from autopack_site.kernel.auth import Role
 from issues.api.base import EntryView
-from issues.api.entry_serializers import AcceptIn, EntryOut, MergeIssuesIn, SplitIssueIn, WhyIn
+from issues.api.entry_serializers import AcceptIn, EntryOut, MergeIssuesIn, ResolveIn, SplitIssueIn
 from issues.api.examples import ENTRY
 from issues.decisions import accept_entry, resolve_entry
 from issues.entries import entry_shape
@@ -50,16 +50,16 @@ class ResolveView(_DecisionView):
     """`/project/issues/{entry_id}/resolve`."""
 
     @extend_schema(
-        request=WhyIn,
+        request=ResolveIn,
         responses=answers({200: EntryOut}, 404, 409),
         operation_id="resolve_issue",
         examples=shown(sent={"why": "The test is gone"}, answered={**ENTRY, "status": "resolved"}),
     )
     def post(self, request: Request, entry_id: int) -> Response:
-        """Resolve an entry by hand; a later report opens it again."""
-        body = self.body(WhyIn)
+        """Resolve an entry by hand; a later report opens it again, with `commit` only from a branch that has it."""
+        body = self.body(ResolveIn)
         entry = self.require_entry(entry_id)
-        resolve_entry(entry.pk, by=self.caller.name, why=body["why"])
+        resolve_entry(entry.pk, by=self.caller.name, why=body["why"], commit=body.get("commit", ""))
         return self.answer(entry_id)
 
 

@@ -148,6 +148,7 @@ class EntryOut(EntryRowOut):
     """
 
     merged_into = serializers.IntegerField(allow_null=True)
+    fixed_by = serializers.CharField(help_text="The commit that resolved it, where one is known")
     names = NameOut(many=True)
     reporters = serializers.ListField(child=serializers.CharField())
     group = MemberOut(many=True)
@@ -210,6 +211,12 @@ class WhyIn(serializers.Serializer[Any]):
         if not value.strip():
             raise serializers.ValidationError("A reason is required: it is kept with the decision")
         return value
+
+
+class ResolveIn(WhyIn):
+    """Why, and the commit that fixed it where there is one."""
+
+    commit = Word(required=False, max_length=64)
 
 
 class MergeIssuesIn(WhyIn):

@@ -40,7 +40,7 @@ ENTRY_ROW = {
 }  # fmt: skip
 ENTRY = {
     **ENTRY_ROW, "project_id": "shop", "scopes": [["shop/**"]], "seen_in_runs": ["shop-41", "shop-42"],
-    "seen_in_tiers": ["t1"], "merged_into": None, "reporters": ["builder-1", "reviewer"],
+    "seen_in_tiers": ["t1"], "merged_into": None, "fixed_by": "", "reporters": ["builder-1", "reviewer"],
     "names": [
         {"id": 5, "kind": "key", "name": KEY, "site": "", "is_pinned": False},
         {"id": 7, "kind": "place", "name": "5f1d6c07e2a94b3f8c5d1e0a7b9c2d4e6f8a0b1c", "site": "shop/prices.py",

@@ -18,9 +18,11 @@ from issues import aging_chart
 from issues.facets import categories
 from issues.ledger import DatabaseLedger
 from issues.models import BacklogEntry, BacklogEvent, Issue, RunIndexEntry
+from runs import ports
 from runs.models import Run
 from strategy.admin import base
 from tests.factories import make_project, make_run
+from tests.fakes import FakeWorkspace
 from tests.issues.reports import report
 
 pytestmark = pytest.mark.django_db
@@ -107,6 +109,16 @@ def test_an_entry_is_accepted_from_its_page_and_the_trail_says_so(operator):
     assert trail.change_message == f"Accepted until {tomorrow()}. Why: {WHY}"
     assert (trail.user.username, trail.object_id) == ("operator", str(entry.pk))
     assert WHY in operator.get(page_of(entry)).content.decode()
+
+
+def test_a_commit_that_is_none_is_refused_at_its_field(operator, monkeypatch):
+    monkeypatch.setattr(ports, "workspace", FakeWorkspace)
+    fill(1)
+    entry = BacklogEntry.objects.get()
+    page = operator.post(page_of(entry, "resolve"), {"why": WHY, "commit": "main", "confirmed": "yes"})
+    assert set(page.context["form"].errors) == {"commit"}
+    entry.refresh_from_db()
+    assert entry.status == "open"
 
 
 def test_selected_entries_are_resolved_after_one_confirmation(operator):
