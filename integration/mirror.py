@@ -207,6 +207,31 @@ class Mirror:
             raise UnknownRevision(f"No such commit: {new}")
         return wanted in done.text.split()
 
+    def has_patch(self, sha: str, new: str, *, depth: int = 2000) -> bool:
+        """Tell whether new, since it left commit sha's branch, has that branch's patches: one by one, or all in one.
+
+        So it is after a rebase or a squashed merge onto a branch that has moved on; not if somebody changed them on
+        the way. Raises UnknownRevision for absent commits.
+        """
+        fork = self.git("merge-base", full_sha(sha), full_sha(new), ok=(0, 1, 128))
+        if fork.status == 128:
+            raise UnknownRevision(f"No such commit: {sha} or {new}")
+        if fork.status or fork.text == sha:
+            return False
+        log = ("log", "--no-merges", "--format=commit %H", f"--max-count={depth}")
+        there = self._patch_ids(*log, over=(f"{fork.text}..{new}",))
+        apart = self._patch_ids(*log, over=(f"{fork.text}..{sha}",))
+        whole = self._patch_ids("diff-tree", "-r", over=(fork.text, sha))
+        return bool(whole) and (whole <= there or apart <= there)
+
+    def _patch_ids(self, *command: str, over: tuple[str, ...]) -> set[str]:
+        """Return what `git patch-id` makes of each patch that the command shows."""
+        shape = ("-p", "--no-renames", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
+        shown = self.git(*command, *shape, "--end-of-options", *over, "--").stdout
+        if not shown:
+            return set()
+        return {line.split()[0] for line in self.git("patch-id", "--stable", stdin=shown).text.splitlines()}
+
     def commit_info(self, sha: str) -> CommitInfo:
         """Return one commit. Raises UnknownRevision."""
         shape = "%H%x00%T%x00%P%x00%an%x00%ae%x00%ct%x00%s%x00%B"

@@ -71,9 +71,7 @@ def entries(project_pk: int, wanted: Wanted) -> BacklogEntryQuerySet:
     rows = BacklogEntry.objects.filter(project=project_pk)
     if wanted.issue_key:
         # by any of its keys
-        named = IssueName.objects.filter(project=project_pk, kind=IssueName.KEY, name=wanted.issue_key)
-        keys = {wanted.issue_key, *named.values_list("issue_key", flat=True)}
-        rows = rows.filter(issue_key__in=sorted(keys))
+        rows = rows.filter(issue_key__in=sorted(called(project_pk, wanted.issue_key)))
     if wanted.statuses:
         rows = rows.filter(status__in=wanted.statuses)
     if wanted.severity:
@@ -87,12 +85,22 @@ def entries(project_pk: int, wanted: Wanted) -> BacklogEntryQuerySet:
         rows = _as_old(rows, project_pk, wanted)
     if wanted.seen_in_run:
         seen = RunIndexEntry.objects.filter(run=wanted.seen_in_run, run__project=project_pk)
-        rows = rows.filter(issue_key__in=seen.values("issue_key"))
+        # also what goes by another key since
+        named = IssueName.objects.filter(
+            project=project_pk, kind=IssueName.KEY, name__in=seen.values("issue_key")
+        )
+        rows = rows.filter(issue_key__in=named.values("issue_key"))
     if wanted.reporter:
         rows = rows.filter(pk__in=Vote.objects.filter(reporter=wanted.reporter).values("entry"))
     if wanted.path:
         rows = _below(rows, wanted.path)
     return with_words(rows, wanted.text)
+
+
+def called(project_pk: int, key: str) -> set[str]:
+    """Return what the issue of a key goes by, and the key itself."""
+    named = IssueName.objects.filter(project=project_pk, kind=IssueName.KEY, name=key)
+    return {key, *named.values_list("issue_key", flat=True)}
 
 
 def with_votes(rows: BacklogEntryQuerySet) -> BacklogEntryQuerySet:

@@ -77,7 +77,7 @@ class Workspace(Protocol):
         """Move the run's branch to a green candidate, if it may move now. Safe to repeat."""
 
     def contains(self, project_pk: int, commit: str, fix: str) -> bool | None:
-        """Tell whether a commit has a fix in its history, as it was or squashed; None when one of them is unknown."""
+        """Tell whether a commit has a fix in its history, as it was, rebased or squashed; None when unknown."""
 
     def branch_status(self, run_id: str) -> dict[str, Any]:
         """Return integration_status of API.md for the run's branch."""

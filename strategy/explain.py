@@ -40,7 +40,8 @@ _RUN_KEYS = (
 _RULESET_KEYS = {"safety_profile": "default_safety_profile", "run_scope": "default_run_scope"}
 _PHASE_KEYS = (
     "complexity", "ci_profile", "max_builder_attempts", "max_auditor_attempts", "incident_token_cap", "auto_apply",
-    "auditor_profile", "ci_max_retries", "default_severity", "max_diff_lines", "allowed",
+    "auditor_profile", "ci_max_retries", "default_severity", "max_diff_lines", "max_turns",
+    "allowed",
 )  # fmt: skip
 
 
@@ -159,7 +160,7 @@ class _Teller:
             return self._words(origin, category)
         if name in ("ci_max_retries", "allow") and name not in self.rules.row(category):
             return f"{self.title}: {name}" if name in self.ruleset else self.published
-        if name == "max_diff_lines" and name not in self.rules.row(category):
+        if name in ("max_diff_lines", "max_turns") and name not in self.rules.row(category):
             return "no rule sets a limit"
         return self._of_category(self.rules.origin(category, name), category)
 

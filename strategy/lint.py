@@ -223,7 +223,7 @@ def _is_idle(name: str, rule: Rule, rows: list[dict[str, Any]], rules: Rules) ->
         return all(share <= wanted for share in shares)
     if name == "audit_after_failures":
         return all(max(1, row["max_builder_attempts"] - 1) <= wanted for row in rows)
-    if name == "max_diff_lines":
+    if name in ("max_diff_lines", "max_turns"):
         return all(order.covers(row.get(name), wanted) for row in rows)
     return all(order.covers(row[name], wanted) for row in rows)
 

@@ -95,6 +95,7 @@ def draft(phase: PhaseSpec, rules: Rules, *, holds_risky_debt: bool = False) -> 
         "ci_max_retries": row.get("ci_max_retries", rules.ci_max_retries),
         "allow": {**rules.allow, **row.get("allow", {})},
         "max_diff_lines": row.get("max_diff_lines"),
+        "max_turns": row.get("max_turns"),
     }
     made = PhaseDraft(category, mode, reasons, is_high_risk, phase.scope, values, origins)
     _narrow_by_mode(made, phase, rules)
@@ -164,6 +165,8 @@ def finished(
         "audit_after_failures": values["audit_after_failures"],
         "requires_audit": not values["auto_apply"],
         "max_diff_lines": values["max_diff_lines"],
+        # a strategy of before this limit has the same bytes still
+        **({} if values["max_turns"] is None else {"max_turns": values["max_turns"]}),
         "by_diff_size": _by_diff_size(
             made, [rule for rule in matching if rule.diff_lines is not None], rules
         ),

@@ -73,6 +73,7 @@ PHASE_ORDERS: dict[str, Order] = {
     "audit_after_failures": SMALLER,
     "auto_apply": NO,
     "max_diff_lines": LIMIT,
+    "max_turns": LIMIT,
     "allow": Order(_allowed, None, "what any rule forbids is forbidden"),
     "tier_token_cap_multiplier": SMALLER,
     "tier_ci_run_cap_multiplier": SMALLER,

@@ -17,6 +17,7 @@ from autopack_site.kernel.errors import Invalid, problem
 from issues.groups import group_of, names_of_entry, voters
 from issues.merging import merge_entries, split_name
 from issues.models import BacklogEntry
+from issues.search import called
 from strategy.admin import DecidingAdmin, Decision, WhyForm
 from strategy.admin.base import as_text
 
@@ -52,11 +53,8 @@ class SplitForm(WhyForm):
 
 def _merge(request: HttpRequest, entry: BacklogEntry, fields: dict[str, Any]) -> str:
     key = fields["other"].replace("\x00", "")
-    other = (
-        BacklogEntry.objects.filter(project=entry.project_id, issue_key=key)
-        .values_list("pk", flat=True)
-        .first()
-    )
+    rows = BacklogEntry.objects.filter(project=entry.project_id, issue_key__in=called(entry.project_id, key))
+    other = rows.values_list("pk", flat=True).first()
     if other is None:
         raise Invalid([problem("value_error", ["other"], "No issue of this project goes by this key")])
     merge_entries(entry.pk, [other], by=request.user.get_username(), why=fields["why"])

@@ -13,6 +13,7 @@ from integration import apply, merge
 from integration.models import GateRun
 from issues.models import BacklogEntry
 from runs import ports, services, supervisor
+from runs.figures import Figures
 from runs.lifecycle import PhaseState
 from runs.models import Attempt, Run
 from runs.ports import IssueReport
@@ -206,6 +207,20 @@ def test_a_patch_of_more_lines_than_a_rule_allows_is_refused(world: World) -> No
     refused = submit(run, "large", 6)
     assert (refused.state, refused.failure_code) == ("REFUSED", "patch-too-large")
     assert "6 lines; the phase allows 5" in refused.failure_reason
+
+
+def test_an_attempt_of_more_turns_than_a_rule_allows_is_told_and_then_ends(world: World) -> None:
+    run = ruled(world, {"id": "few-turns", "set": {"max_turns": 5}})
+    lease = hand.claim(run, "small")
+    assert lease.budget.turn_cap == 5
+    told = [
+        services.heartbeat(lease.lease_id, fence=lease.fence, figures=Figures(turns=turns)).budget
+        for turns in (3, 4, 5)
+    ]
+    assert [(budget.state, budget.limit) for budget in told] == [
+        ("ok", None), ("nearly_spent", "max_turns"), ("spent", "max_turns"),
+    ]  # fmt: skip
+    assert told[-1].stop_by is not None
 
 
 def test_a_rule_on_the_backlog_lowers_the_next_run(world: World) -> None:

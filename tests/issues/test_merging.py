@@ -162,6 +162,11 @@ def test_over_http_an_entry_shows_its_names_votes_and_group() -> None:
     assert [row["issue_key"] for row in http.get("/project/issues?issue_key=b").json()["entries"]] == ["a"]
     assert [row["issue_key"] for row in http.get("/project/issues?reporter=bob").json()["entries"]] == ["a"]
     assert [row["votes"] for row in http.get("/project/issues").json()["entries"]] == [1, 2]
+    later = make_run(project, run_id="r2")
+    saw(later, "0", **LEAK)
+    # a run that saw it under a key that it has lost since is found by it still
+    found = http.get("/project/issues?seen_in_run=r1").json()["entries"]
+    assert [row["issue_key"] for row in found] == ["z", "0"]
 
 
 def test_over_http_entries_are_merged_and_split() -> None:

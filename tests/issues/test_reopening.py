@@ -8,7 +8,9 @@ import pytest
 from django.db import connections
 
 from autopack_site.kernel import clock
+from issues.decisions import resolve_entry
 from issues.ledger import DatabaseLedger
+from issues.merging import merge_entries
 from issues.models import BacklogEntry, BacklogEvent
 from issues.reopening import judge
 from issues.tasks import judge_sighting
@@ -117,6 +119,41 @@ def test_a_fix_that_came_while_git_was_asked_is_asked_about_in_its_turn(
     monkeypatch.setattr(workspace, "contains", contains)
     assert not judge(entry_of("leak").pk, NEW, run_id="r", who="b")
     assert asked == [FIX, "e" * 40]
+    assert entry_of("leak").status == "resolved"
+
+
+@pytest.mark.parametrize("when", ["before git is asked", "while git is asked"])
+def test_what_is_merged_meanwhile_was_a_sighting_of_the_entry_that_is_kept(
+    project: Project, workspace: FakeWorkspace, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    saw(make_run(project), "other")
+    resolve_entry(entry_of("other").pk, by="ann", why="fixed", commit=NEW)
+    kept, gone = entry_of("other").pk, entry_of("leak").pk
+
+    def join() -> None:
+        if BacklogEntry.objects.filter(pk=gone).exists():
+            merge_entries(kept, [gone], by="ann", why="one")
+
+    def contains(_project: int, _commit: str, _fix: str) -> bool:
+        join()
+        return True
+
+    if when == "before git is asked":
+        join()
+    monkeypatch.setattr(workspace, "contains", contains)
+    assert judge(gone, NEW, run_id="r", who="b")
+    assert (entry_of("other").pk, entry_of("other").status) == (kept, "reopened")
+
+
+def test_a_sighting_from_before_a_person_resolved_it_does_not_undo_that(
+    project: Project, workspace: FakeWorkspace
+) -> None:
+    saw(make_run(project, base_commit=NEW), "leak")
+    unknown = "4" * 40
+    saw(make_run(project, base_commit=unknown), "leak")
+    assert judge(entry_of("leak").pk, unknown, run_id="r", who="b")
+    resolve_entry(entry_of("leak").pk, by="ann", why="the file is gone")
+    assert not judge(entry_of("leak").pk, NEW, run_id="r", who="b")
     assert entry_of("leak").status == "resolved"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -103,23 +104,37 @@ def running(environment: dict[str, str], folder: Path, bind: str) -> Iterator[di
     """Run the web process, a worker and beat, as `up` does; yield where each writes."""
     table = process_table(bind=bind, web_workers=1, web_threads=2, concurrency=dict.fromkeys(
         ("agent", "gate", "merge", "sweep"), 1))  # fmt: skip
-    started, logs = [], {}
+    started, logs = {}, {}
     for program in table:
         if program.label in ("web", "sweep", "beat"):
             logs[program.label] = folder / f"{program.label}.log"
             with logs[program.label].open("wb") as out:
                 env = {**environment, **program.environment}
-                started.append(spawn(program.argv, env=env, cwd=settings.BASE_DIR, stdout=out, stderr=out))
+                started[program.label] = spawn(
+                    program.argv, env=env, cwd=settings.BASE_DIR, stdout=out, stderr=out
+                )
     try:
         yield logs
-        for process in started:
-            process.terminate()
+        # A worker that takes a message in the moment of its TERM may not end before it is killed (Celery 5.7): `up`
+        # and compose kill it in the end. Here its last words are wanted, so it is idle by then.
+        started["beat"].terminate()
+        started["beat"].wait(START_S)
+        until(lambda: is_idle(logs["sweep"].read_text()), limit_s=START_S)
+        started["web"].terminate()
+        started["sweep"].terminate()
         until(lambda: "shutdown" in logs["sweep"].read_text(), limit_s=START_S)
     finally:
-        for process in started:
+        for process in started.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
+
+
+def is_idle(log: str) -> bool:
+    """Tell whether every task that was received has ended, or was revoked as it came too late."""
+    received, ended = (set(re.findall(rf"\[([0-9a-f-]{{36}})\] {word}", log)) for word in (
+        "received", "(?:succeeded|raised)"))  # fmt: skip
+    return received - set(re.findall(r"Discarding revoked task: [\w.]+\[([0-9a-f-]{36})\]", log)) <= ended
 
 
 @pytest.mark.real

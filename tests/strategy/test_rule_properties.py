@@ -39,7 +39,7 @@ SET = {
     "max_builder_attempts": SMALL, "max_auditor_attempts": st.integers(0, 4),
     "incident_token_cap": st.integers(1, 900_000), "max_attempt_tokens": st.integers(1, 300_000),
     "ci_max_retries": SMALL, "audit_after_failures": SMALL, "auto_apply": st.booleans(),
-    "auditor_profile": PROFILES, "max_diff_lines": SMALL,
+    "auditor_profile": PROFILES, "max_diff_lines": SMALL, "max_turns": SMALL,
     "allow": st.fixed_dictionaries({}, optional={"binary": st.booleans(), "symlinks": st.booleans()}),
     "tier_token_cap_multiplier": st.sampled_from([0.1, 1, 5]),
     "tier_ci_run_cap_multiplier": st.sampled_from([0.5, 3]),
@@ -129,7 +129,8 @@ def _never_looser(rows: list[Any], rules: list[Any], base: Any) -> None:
     for phase_id, after in more["phase_strategies"].items():
         before = less["phase_strategies"][phase_id]
         for name in order.keys() & after.keys():
-            assert order[name].covers(after[name], before[name]), (phase_id, name, before[name], after[name])
+            earlier = before.get(name)  # a limit that nothing set is absent
+            assert order[name].covers(after[name], earlier), (phase_id, name, earlier, after[name])
         assert order["allow"].covers(after["allowed"], before["allowed"])
         assert after["requires_audit"] >= before["requires_audit"]
         for size in (0, 10, 99, 100, 5000):
