@@ -14,12 +14,17 @@ from benchmarks.start import body
 _ENTRIES = """
 INSERT INTO issues_backlogentry (project_id, issue_key, category, base_severity, effective_severity, status,
     runs_offset, tiers_offset, occurrence_count, first_seen_run_id, last_seen_run_id, first_seen_at, last_seen_at,
-    opened_at, seen_in_runs, seen_in_tiers, paths, scopes)
+    opened_at, seen_in_runs, seen_in_tiers, paths, scopes, fixed_by)
 SELECT %(project)s, 'test:suite-' || n %% 977 || ':case-' || n, 'category-' || n %% 12, 'minor', 'minor',
     CASE WHEN n %% 8 = 0 THEN 'resolved' ELSE 'open' END, n %% 10, 0, 1 + n %% 5, 'held', 'held',
     now() - interval '1 day', now() - interval '1 hour', now() - interval '1 day', '["held"]', '["t0"]',
-    jsonb_build_array('src/part_' || n %% 499 || '.py'), '[[]]'
+    jsonb_build_array('src/part_' || n %% 499 || '.py'), '[[]]', ''
 FROM generate_series(1, %(size)s) AS n
+"""
+_NAMES = """
+INSERT INTO issues_issuename (project_id, kind, name, issue_key, cause, site, former, is_fixed, is_pinned, created_at)
+SELECT project_id, 'key', issue_key, issue_key, '', '', '[]', false, false, first_seen_at
+FROM issues_backlogentry WHERE project_id = %(project)s
 """
 
 
@@ -39,4 +44,5 @@ def project_with_issues(folder: Path, name: str, size: int, cursor: Cursor) -> i
         name, name="", source=str(source), config_text="version: 1\n", is_default=False, by="benchmarks"
     )
     cursor.execute(_ENTRIES, {"project": project.pk, "size": size})
+    cursor.execute(_NAMES, {"project": project.pk})
     return int(project.pk)

@@ -119,7 +119,14 @@ def processes(folder: Path, programs: Sequence[tuple[str, Sequence[str]]]) -> It
     try:
         for label, argv in programs:
             with (folder / f"{label}.log").open("wb") as out:
-                env = {**os.environ, "PYTHONWARNINGS": "ignore", "AUTOPACK_SOFT_SHUTDOWN_S": "1"}
+                env = {
+                    **os.environ,
+                    "PYTHONWARNINGS": "ignore",
+                    "AUTOPACK_SOFT_SHUTDOWN_S": "1",
+                    # no throttle: what can be served is measured, not what one client may ask for
+                    "AUTOPACK_TOKEN_REQUESTS_PER_MINUTE": "0",
+                    "AUTOPACK_ADDRESS_REQUESTS_PER_MINUTE": "0",
+                }
                 started.append(spawn(argv, env=env, cwd=ROOT, stdout=out, stderr=out))
         yield
     finally:
