@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from autopack_site.kernel.ids import new_id
 from issues.aging import LIVE_STATUSES, Status
 from issues.evidence import MAX_KEY_CHARS, MAX_NAMES, MAX_PATHS, MAX_REFS, fullest, joined, latest, least
 from issues.known import Vote
@@ -77,9 +78,8 @@ def absorb(kept: BacklogEntry, other: BacklogEntry, tally: BacklogTally) -> list
     key = other.issue_key
     other.become(Status.RESOLVED, tally)
     other.accepted_until, other.merged_into = None, kept
-    other.issue_key = f"merged:{other.pk}:{key}"[
-        :MAX_KEY_CHARS
-    ]  # the key is free: its name leads to the other
+    # The key is free: its name leads to the other. The new one can't be guessed, and so not be reported before.
+    other.issue_key = f"merged:{new_id()}:{key}"[:MAX_KEY_CHARS]
     other.save()
     kept.save()
     return [

@@ -66,6 +66,16 @@ def test_a_run_counts_merged_issues_as_one_when_it_sees_them_again() -> None:
     assert run.issue_index.get().occurrence_count == 3
 
 
+def test_no_reporter_can_take_the_key_that_a_merged_entry_is_hidden_under() -> None:
+    run = run_with("b", "c")
+    gone = entry_of("c").pk
+    for guess in (f"merged:{gone}:c", "merged::c", "merged:c"):
+        saw(run, guess)
+    merge("b", "c")
+    saw(run, "c")
+    assert entry_of("b").occurrence_count == 3
+
+
 def test_both_histories_tell_of_a_merge() -> None:
     run_with("b", "c")
     gone = entry_of("c")
