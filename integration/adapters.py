@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 
 from autopack_site.kernel import clock
-from integration import apply, crash, gate, merge
-from integration.git_errors import BranchTaken, GitOutputTooLarge, GitTimedOut, RefMoved, UnknownRevision
+from integration import apply, crash, fixes, gate, merge
+from integration.git_errors import BranchTaken, RefMoved, UnknownRevision
 from integration.logs import tail
 from integration.mirror import Mirror
 from integration.models import GateRun
@@ -57,16 +57,8 @@ class GitWorkspace:
         merge.merge(attempt_id)
 
     def contains(self, project_pk: int, commit: str, fix: str) -> bool | None:
-        """Tell whether a commit has a fix in its history, as it was, rebased or squashed; None when unknown."""
-        mirror = mirror_of(Project.objects.only("project_id").get(pk=project_pk))
-        try:
-            if mirror.is_ancestor(fix, commit):
-                return True
-            if mirror.is_ancestor(commit, fix):
-                return False  # from before the fix, also where the fix made the files what they had been once
-            return mirror.has_tree(fix, commit) or mirror.has_patch(fix, commit)
-        except (UnknownRevision, GitTimedOut, GitOutputTooLarge):
-            return None
+        """See `fixes.contains`."""
+        return fixes.contains(mirror_of(Project.objects.only("project_id").get(pk=project_pk)), commit, fix)
 
     def branch_status(self, run_id: str) -> dict[str, Any]:
         """Return integration_status of API.md."""

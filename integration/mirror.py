@@ -23,7 +23,6 @@ from integration.git_errors import (
     PushRejected,
     RefMoved,
     SourceUnavailable,
-    SourceUnsound,
     UnknownRevision,
 )
 from integration.indexes import Indexes
@@ -31,7 +30,8 @@ from integration.locks import held
 from integration.objects import is_sha
 from integration.quarantine import Quarantine, quarantine
 from integration.refs import PROJECT, candidate_ref, checked, full_sha, pushable, writable
-from integration.sources import Source, redacted
+from integration.source_errors import fetch_error, push_error, source_error
+from integration.sources import Source
 
 _FOLDERS = ("refs/heads", "refs/tags", "info", "autopack/quarantine", "autopack/index")
 _CONFIG = """\
@@ -138,7 +138,7 @@ class Mirror:
                     timeout_s=timeout_s, extra_env=there.env(), pass_fds=(lock,),
                 )  # fmt: skip
             except GitFailed as error:
-                raise _fetch_error(error, there, branch) from error
+                raise fetch_error(error, there, branch) from error
             sha = (self.path / "FETCH_HEAD").read_text().split("\t", 1)[0]
         if not is_sha(sha):
             raise SourceUnavailable(f"{there.shown} answered without a commit")
@@ -194,43 +194,6 @@ class Mirror:
         if done.status == 128:
             raise UnknownRevision(f"No such commit: {old} or {new}")
         return done.status == 0
-
-    def has_tree(self, sha: str, new: str, *, depth: int = 2000) -> bool:
-        """Tell whether one of the last commits of new has the very files of commit sha, as a squashed merge has.
-
-        Raises UnknownRevision for absent commits.
-        """
-        wanted = self.commit_info(sha).tree
-        done = self.git("rev-list", "--no-commit-header", "--format=%T", f"--max-count={depth}", "--end-of-options",
-                        full_sha(new), "--", ok=(0, 128))  # fmt: skip
-        if done.status:
-            raise UnknownRevision(f"No such commit: {new}")
-        return wanted in done.text.split()
-
-    def has_patch(self, sha: str, new: str, *, depth: int = 2000) -> bool:
-        """Tell whether new, since it left commit sha's branch, has that branch's patches: one by one, or all in one.
-
-        So it is after a rebase or a squashed merge onto a branch that has moved on; not if somebody changed them on
-        the way. Raises UnknownRevision for absent commits.
-        """
-        fork = self.git("merge-base", full_sha(sha), full_sha(new), ok=(0, 1, 128))
-        if fork.status == 128:
-            raise UnknownRevision(f"No such commit: {sha} or {new}")
-        if fork.status or fork.text == sha:
-            return False
-        log = ("log", "--no-merges", "--format=commit %H", f"--max-count={depth}")
-        there = self._patch_ids(*log, over=(f"{fork.text}..{new}",))
-        apart = self._patch_ids(*log, over=(f"{fork.text}..{sha}",))
-        whole = self._patch_ids("diff-tree", "-r", over=(fork.text, sha))
-        return bool(whole) and (whole <= there or apart <= there)
-
-    def _patch_ids(self, *command: str, over: tuple[str, ...]) -> set[str]:
-        """Return what `git patch-id` makes of each patch that the command shows."""
-        shape = ("-p", "--no-renames", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
-        shown = self.git(*command, *shape, "--end-of-options", *over, "--").stdout
-        if not shown:
-            return set()
-        return {line.split()[0] for line in self.git("patch-id", "--stable", stdin=shown).text.splitlines()}
 
     def commit_info(self, sha: str) -> CommitInfo:
         """Return one commit. Raises UnknownRevision."""
@@ -357,7 +320,7 @@ class Mirror:
         except GitFailed as error:
             if isinstance(error, GitTimedOut):
                 raise
-            raise _push_error(error, there) from error
+            raise push_error(error, there) from error
         return tuple(missing)
 
     def has_pushed(self, source: str | Path, refspecs: Sequence[tuple[str, str]]) -> bool:
@@ -376,7 +339,7 @@ class Mirror:
                 place=self.place, protocols=(there.protocol,), timeout_s=timeout_s, extra_env=there.env(),
             )  # fmt: skip
         except GitFailed as error:
-            raise _source_error(error, there) from error
+            raise source_error(error, there) from error
         found: dict[str, str] = {}
         for line in done.text.splitlines():
             value, _, ref = line.partition("\t")
@@ -425,25 +388,3 @@ class Mirror:
 
     def _beside(self, what: str) -> Path:
         return self.path.parent / f".{self.path.name}.{what}.lock"
-
-
-def _fetch_error(error: GitFailed, there: Source, branch: str) -> Exception:
-    text = error.stderr.lower()
-    if "couldn't find remote ref" in text:
-        return UnknownRevision(f"{there.shown} has no branch {branch}")
-    if "fsck error" in text or "error in object" in text:
-        return SourceUnsound(f"{there.shown}: {redacted(error.stderr)[-500:]}")
-    return _source_error(error, there)
-
-
-def _source_error(error: GitFailed, there: Source) -> Exception:
-    if isinstance(error, GitTimedOut):
-        return error
-    return SourceUnavailable(f"{there.shown}: {redacted(error.stderr)[-500:]}")
-
-
-def _push_error(error: GitFailed, there: Source) -> Exception:
-    text = error.stderr + str(error)
-    if re.search(r"rejected|non-fast-forward|fetch first|already exists|cannot lock ref|refus", text):
-        return PushRejected(f"{there.shown}: {redacted(error.stderr)[-500:]}")
-    return SourceUnavailable(f"{there.shown}: {redacted(error.stderr)[-500:]}")

@@ -374,51 +374,6 @@ def test_checkout_wants_an_empty_folder_and_a_known_commit(tmp_path: Path, mirro
         mirror.checkout("1" * 40, tmp_path / "new")
 
 
-def test_a_fix_is_found_as_it_was_and_squashed(project: Project, mirror: Mirror, base: str) -> None:
-    fix = build(mirror, base, new_file("fix")).sha
-    after = build(mirror, fix, new_file("more")).sha
-    assert mirror.is_ancestor(fix, after)
-    assert not mirror.is_ancestor(fix, base)
-    assert not mirror.has_tree(fix, base)
-    project.write("fix", "x\n")
-    squashed = project.commit("Fix it, squashed")
-    project.write("later", "y\n")
-    later = project.commit("Go on")
-    mirror.fetch(project.path, "main")
-    assert not mirror.is_ancestor(fix, later)
-    assert mirror.has_tree(fix, squashed)
-    assert mirror.has_tree(fix, later)
-    assert not mirror.has_tree(fix, later, depth=1)
-    with pytest.raises(UnknownRevision):
-        mirror.has_tree(fix, "1" * 40)
-
-
-@pytest.mark.parametrize(
-    ("written", "has_it"),
-    [([["one", "fix"]], True), ([["one"], ["fix"]], True), ([["one"]], False), ([], False)],
-    ids=["squashed", "rebased", "half", "without"],
-)
-def test_a_fix_is_found_on_a_branch_that_has_moved_on(
-    project: Project, mirror: Mirror, base: str, written: list[list[str]], has_it: bool
-) -> None:
-    fix = build(mirror, build(mirror, base, new_file("one")).sha, new_file("fix")).sha
-    project.write("other", "o\n")
-    project.commit("Somebody else's")
-    for names in written:
-        for name in names:
-            project.write(name, "x\n")
-        project.commit()
-    project.write("other", "p\n")
-    project.commit("Go on")
-    later = mirror.fetch(project.path, "main")
-    assert not mirror.is_ancestor(fix, later)
-    assert not mirror.has_tree(fix, later)
-    assert mirror.has_patch(fix, later) is has_it
-    assert not mirror.has_patch(fix, base)
-    with pytest.raises(UnknownRevision):
-        mirror.has_patch(fix, "1" * 40)
-
-
 def test_mirror_is_sound_for_plain_git(mirror: Mirror, base: str) -> None:
     build(mirror, base, new_file("x"))
     done = subprocess.run(
