@@ -9,10 +9,9 @@ from django.db import transaction
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
 from issues.aging import after
-from issues.backlog import lock_backlog, tell
-from issues.errors import BacklogEntryNotFound
-from issues.evidence import MAX_WHY_CHARS, storable
-from issues.models import BacklogEntry, BacklogTally
+from issues.backlog import tell
+from issues.deciding import locked_entry, reason_of
+from issues.models import BacklogEntry
 from issues.sweeps import renew_files
 from runs import ports
 
@@ -52,11 +51,9 @@ def resolve_entry(entry_pk: int, *, by: str, why: str, commit: str = "") -> Back
 def _decide(
     entry_pk: int, event: str, *, by: str, why: str, until: datetime | None, commit: str = ""
 ) -> BacklogEntry:
-    reason = storable(why.strip(), MAX_WHY_CHARS)
-    if not reason:
-        raise Invalid([problem("missing", ["why"], "A reason is required: it is kept with the decision")])
+    reason = reason_of(why)
     with transaction.atomic():
-        entry, tally = _locked(entry_pk)
+        entry, tally = locked_entry(entry_pk)
         old = entry.status
         entry.become(after(old, event), tally)
         entry.accepted_until, entry.fixed_by = until, commit
@@ -64,13 +61,3 @@ def _decide(
         tell([(entry.pk, event, old, str(entry.status), reason)], who=by, run_id="", until=until)
     renew_files(entry.project)
     return entry
-
-
-def _locked(entry_pk: int) -> tuple[BacklogEntry, BacklogTally]:
-    """Return the entry as it is under its backlog's lock, and the tally."""
-    entries = BacklogEntry.without_ages.filter(pk=entry_pk)
-    project_pk = entries.values_list("project_id", flat=True).first()
-    if project_pk is None:
-        raise BacklogEntryNotFound(f"Backlog entry {entry_pk} not found")
-    tally = lock_backlog(project_pk)
-    return entries.select_related("project").get(), tally

@@ -13,9 +13,10 @@ from django.db import transaction
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
 from issues.aging import Status
-from issues.backlog import lock_backlog, tell
+from issues.backlog import tell
+from issues.deciding import locked_entry, reason_of
 from issues.errors import BacklogEntryNotFound, NameNotFound, NotMergeable
-from issues.evidence import MAX_WHY_CHARS, stable_key, storable
+from issues.evidence import stable_key
 from issues.joining import absorb
 from issues.known import MAX_FORMER, IssueName
 from issues.models import BacklogEntry, BacklogTally
@@ -30,7 +31,7 @@ def merge_entries(into_pk: int, other_pks: Sequence[int], *, by: str, why: str) 
     Runs that have seen the others count them apart until they see the issue again. Raises BacklogEntryNotFound,
     Invalid (no reason, nothing to merge, itself) and NotMergeable (another project's, merged already).
     """
-    reason = _reason(why)
+    reason = reason_of(why)
     others = list(dict.fromkeys(other_pks))
     if not others or len(others) > MAX_MERGED or into_pk in others:
         words = f"Name 1 to {MAX_MERGED} other entries, each to become one with this entry"
@@ -67,7 +68,7 @@ def split_name(entry_pk: int, name_pk: int, *, by: str, why: str, as_key: str = 
     was counted. Raises BacklogEntryNotFound, NameNotFound, Invalid (no reason, a key that is missing or known) and
     NotMergeable for the key that the entry goes by.
     """
-    reason = _reason(why)
+    reason = reason_of(why)
     with transaction.atomic():
         entry, tally = _locked(entry_pk)
         row = IssueName.objects.filter(
@@ -139,22 +140,8 @@ def _new_key(entry: BacklogEntry, as_key: str) -> str:
     return key
 
 
-def _reason(why: str) -> str:
-    reason = storable(why.strip(), MAX_WHY_CHARS)
-    if not reason:
-        raise Invalid([problem("missing", ["why"], "A reason is required: it is kept with the decision")])
-    return reason
-
-
 def _locked(entry_pk: int) -> tuple[BacklogEntry, BacklogTally]:
-    """Return the entry as it is under its backlog's lock, and the tally."""
-    entries = BacklogEntry.with_merged.filter(pk=entry_pk)
-    project_pk = entries.values_list("project_id", flat=True).first()
-    if project_pk is None:
-        raise BacklogEntryNotFound(f"Backlog entry {entry_pk} not found")
-    tally = lock_backlog(project_pk)
-    entry: BacklogEntry = entries.select_related("project").get()
+    entry, tally = locked_entry(entry_pk, among=BacklogEntry.with_merged)
     if entry.merged_into_id is not None:
         raise NotMergeable(f"Entry {entry_pk} is one issue with entry {entry.merged_into_id} already")
-    entry.tell_ages(tally)
     return entry, tally
