@@ -60,6 +60,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_TRUSTED_PROXIES": "Proxies in front that write X-Forwarded-For; 0: the connection's own address.",
         "AUTOPACK_IDEMPOTENCY_WAIT_S": "How long a repeat waits for the first request with its `Idempotency-Key`.",
         "AUTOPACK_IDEMPOTENCY_OWNER_S": "After so long without an answer that first request counts as dead.",
+        "AUTOPACK_MAX_JOINTS_PER_PHASE": "How many known issues the reports of one phase may make one; "
+        "what is reported beyond it stays apart and is told in both histories.",
         "AUTOPACK_APPLY_LIMIT_S": "How long `builder_result` waits for the candidate before it answers without.",
     },
     "The engine's clocks": {

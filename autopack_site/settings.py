@@ -132,6 +132,8 @@ CRASH_DIR = env_str("AUTOPACK_CRASH_DIR", "")
 
 # --- limits on what agents hand in -------------------------------------------------------------------
 MAX_PATCH_BYTES = env_int("AUTOPACK_MAX_PATCH_BYTES", default=5 * 1024 * 1024, minimum=1024)
+# Joints lower the counts that caps are judged by: of what one phase says, some are believed, the rest is a person's.
+MAX_JOINTS_PER_PHASE = env_int("AUTOPACK_MAX_JOINTS_PER_PHASE", default=5, minimum=0)
 # Long polls hold a thread each: below the threads of a web process, so that waiting agents can't starve it.
 MAX_WAITERS = env_int("AUTOPACK_MAX_WAITERS", default=8, minimum=0)
 STREAM_LIMIT_S = env_float("AUTOPACK_STREAM_LIMIT_S", default=300.0, minimum=1.0)

@@ -141,6 +141,7 @@ def remember(
         ),
         who=who,
         run_id=run.run_id,
+        phase_id=phase.phase_id,
     )
 
 
@@ -261,7 +262,12 @@ def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str, 
 
 
 def tell(
-    moves: Iterable[tuple[int, str, str, str, str]], *, who: str, run_id: str, until: datetime | None = None
+    moves: Iterable[tuple[int, str, str, str, str]],
+    *,
+    who: str,
+    run_id: str,
+    phase_id: str = "",
+    until: datetime | None = None,
 ) -> None:
     """Append one event row for each (entry, event, old status, new status, why)."""
     now, correlation = clock.now(), correlation_id() or ""
@@ -275,6 +281,7 @@ def tell(
                 who=who[:128],
                 why=why,
                 run_id=run_id,
+                phase_id=phase_id,
                 correlation_id=correlation,
                 until=until,
                 at=now,

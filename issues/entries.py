@@ -103,6 +103,7 @@ def event_shape(event: BacklogEvent) -> Shape:
         "who": event.who,
         "why": event.why,
         "run_id": event.run_id,
+        "phase_id": event.phase_id,
         "until": clock.stamp(event.until),
         "at": clock.stamp(event.at),
         "correlation_id": event.correlation_id,

@@ -18,8 +18,10 @@ from issues.models import BacklogEntry, BacklogTally, Issue, RunIndexEntry, Tier
 from issues.severity import MAJOR, MINOR, count_change, worst
 from runs.models import Phase, Run
 from runs.services import note_issue_counts
+from runs.transitions import note
 
 MAX_REPORTERS = 20
+MAX_TOLD = 100  # lost keys that a run's timeline names of one joint
 # Of entries that become one: what asks for work goes before what doesn't.
 _PRECEDENCE = (Status.NEEDS_CLEANUP, Status.REOPENED, Status.OPEN, Status.ACCEPTED, Status.RESOLVED)
 Told = tuple[int, str, str, str, str]  # entry, event, status before and after, why
@@ -94,10 +96,11 @@ def _take_votes(kept: BacklogEntry, other: BacklogEntry) -> None:
     Vote.objects.filter(entry=other).update(entry=kept)
 
 
-def join_in_run(run: Run, renamed: Mapping[str, str]) -> None:
+def join_in_run(run: Run, renamed: Mapping[str, str], *, who: str) -> None:
     """Fold the run's rows of lost keys into those of the new ones, and its counts with them.
 
-    Needs the run's row lock. Counts are of distinct issues: two that were counted apart are one from here on.
+    Needs the run's row lock. Counts are of distinct issues: two that were counted apart are one from here on. Caps
+    may have been judged by them, so the run's timeline tells what they were.
     """
     keys = sorted({*renamed, *renamed.values()})
     deltas: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -124,6 +127,22 @@ def join_in_run(run: Run, renamed: Mapping[str, str]) -> None:
         _fold(index_rows, renamed, deltas[phases[0][0]], "run")
     for phase_pk in sorted(deltas):
         note_issue_counts(phase_pk, **deltas[phase_pk])
+    minor, major = (sum(one[f"run_{severity}"] for one in deltas.values()) for severity in (MINOR, MAJOR))
+    if minor + major < 0:
+        run.refresh_from_db(fields=["state", "minor_issues_count", "major_issues_count"])
+        was = run.minor_issues_count - minor, run.major_issues_count - major
+        note(
+            run,
+            "issues_joined",
+            who=who,
+            why=f"{was[0]} minor and {was[1]} major issues are {run.minor_issues_count} and "
+            f"{run.major_issues_count}: some that were counted apart are one",
+            data={
+                "minor_issues": [was[0], run.minor_issues_count],
+                "major_issues": [was[1], run.major_issues_count],
+                "joined": {old: renamed[old] for old in sorted(renamed)[:MAX_TOLD]},
+            },
+        )
 
 
 def _grouped(

@@ -251,7 +251,7 @@ class BacklogEntry(models.Model):
 
 
 class BacklogEvent(models.Model):
-    """One change of an entry's status: who, why, when, in which run. Append-only by trigger.
+    """One change of an entry's status: who, why, when, in which run and phase. Append-only by trigger.
 
     `until` is an acceptance's end.
     """
@@ -263,6 +263,8 @@ class BacklogEvent(models.Model):
     who = models.CharField(max_length=128)
     why = models.TextField(blank=True, default="")
     run_id = models.CharField(max_length=128, blank=True, default="")
+    # the database fills it in too: for the statement that marks, and for workers from before it was there
+    phase_id = models.CharField(max_length=128, blank=True, default="", db_default="")
     correlation_id = models.CharField(max_length=128, blank=True, default="")
     until = models.DateTimeField(null=True, blank=True)
     at = models.DateTimeField()
@@ -270,6 +272,12 @@ class BacklogEvent(models.Model):
     class Meta:
         ordering = ["id"]
         # the foreign key's own index serves the admin: an entry's history
+        indexes = [
+            # a report that would make two entries one: how many its phase has made one already
+            models.Index(
+                fields=["run_id", "phase_id"], condition=Q(event="absorbed"), name="backlog_event_joint"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.entry_id}: {self.event}"

@@ -2,14 +2,15 @@
 
 Names of one component of the graph "was brought by the same report" are one issue, and it goes by the least of its
 keys in code point order, unless a person chose one. So neither which names are one issue nor the key that it goes by
-depends on the order of reports. A name that a person split off decides for itself and binds nothing else.
+depends on the order of reports, as long as none is refused for want of joints (`issues.joints`). A name that a person
+split off decides for itself and binds nothing else.
 
 Runs that have seen an issue under a key that it no longer goes by keep it until they see it again (`Named.former`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from autopack_site.kernel import clock
@@ -32,21 +33,24 @@ class Named:
     """What reports are called: their issues' keys in their order, and what has changed by them.
 
     `former` has, by the key that an issue goes by, those that it went by before; `renamed` the keys that issues
-    have lost just now, each with the one that it became.
+    have lost just now, each with the one that it became; `refused` the pairs of keys that a report says are one, and
+    that stay two for want of joints, the one that the report goes by first.
     """
 
     keys: list[str] = field(default_factory=list)
     former: dict[str, list[str]] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def bind(project_pk: int, reported: Sequence[Names]) -> Named:
+def bind(project_pk: int, reported: Sequence[Names], *, joints_left: Callable[[], int]) -> Named:
     """Bind the names to issues and write what is new; return what each report's issue is called.
 
-    Needs the backlog's lock. One query where all names are known and issues go by what they are called, two where
-    they don't, one more for all that is new.
+    Needs the backlog's lock. `joints_left` tells how many issues that were known before may be made one; it is asked
+    once, when the first would be. One query where all names are known and issues go by what they are called, two
+    where they don't, one more for all that is new.
     """
-    binding = _Binding(project_pk, reported)
+    binding = _Binding(project_pk, reported, joints_left)
     targets = [binding.target(names) for names in reported]
     return binding.settled(targets)
 
@@ -54,8 +58,11 @@ def bind(project_pk: int, reported: Sequence[Names]) -> Named:
 class _Binding:
     """Names by (kind, name), as they are and as they become; issues are joined as a forest of keys."""
 
-    def __init__(self, project_pk: int, reported: Sequence[Names]) -> None:
+    def __init__(self, project_pk: int, reported: Sequence[Names], joints_left: Callable[[], int]) -> None:
         self.project_pk = project_pk
+        self.joints_left = joints_left
+        self.left: int | None = None
+        self.refused: dict[tuple[str, str], None] = {}
         wanted = sorted({name for names in reported for name in (names.key, names.place) if name})
         self.names = {(row.kind, row.name): row for row in _known(project_pk, wanted)}
         self.parents: dict[str, str] = {}
@@ -63,6 +70,8 @@ class _Binding:
         keys = sorted({row.issue_key for row in self.names.values()})
         is_whole = all((_KEY, key) in self.names for key in keys)
         self.own = {key: self.names[_KEY, key] for key in keys} if is_whole else self._read_own(keys)
+        # roots of what was known before: what only these reports have brought is no issue yet that anybody counted
+        self.known = set(keys)
 
     def _read_own(self, keys: list[str]) -> dict[str, IssueName]:
         return {row.name: row for row in _known(self.project_pk, keys) if row.kind == _KEY}
@@ -101,8 +110,17 @@ class _Binding:
 
     def _join(self, one: str, other: str) -> None:
         first, second = sorted((self._root(one), self._root(other)))
-        if first != second:
-            self.parents[second] = first
+        if first == second:
+            return
+        if first in self.known and second in self.known:
+            self.left = self.joints_left() if self.left is None else self.left
+            if self.left < 1:
+                self.refused[one, other] = None
+                return
+            self.left -= 1
+        elif second in self.known:
+            self.known.add(first)
+        self.parents[second] = first
 
     def settled(self, targets: Iterable[str]) -> Named:
         """Write what is new and changed; return what the targets are called now."""
@@ -111,6 +129,8 @@ class _Binding:
             members.setdefault(self._root(key), set()).add(key)
         called = {root: self._called(keys) for root, keys in members.items()}
         named = Named([called[self._root(key)] for key in targets])
+        apart = ((called[self._root(one)], called[self._root(other)]) for one, other in self.refused)
+        named.refused = list(dict.fromkeys(pair for pair in apart if pair[0] != pair[1]))
         for root, keys in members.items():
             self._rename(keys, called[root], named)
         _put.many([self.changed[name] for name in sorted(self.changed)])

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 from django.db import transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import Prepared, PreparedInsert
-from issues.backlog import lock_backlog, remember, tell
+from issues.backlog import lock_backlog, remember
 from issues.evidence import MAX_REFS, cleaned, fullest, joined, least
 from issues.identity import names_of
-from issues.joining import MAX_REPORTERS, join_entries, join_in_run
+from issues.joining import MAX_REPORTERS, join_in_run
+from issues.joints import joints_left, settle_joints
 from issues.models import BacklogEntry, Issue, RunIndexEntry, TierIssue, Vote
 from issues.naming import Named, bind
 from issues.rules import RunRules, rules_of
@@ -91,12 +93,13 @@ def record_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: s
 def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Shared]:
     run = _lock_run_of(phase_pk)
     tally = lock_backlog(run.project_id)
-    named = bind(run.project_id, [names_of(report) for report in seen])
+    left = partial(joints_left, run.run_id, phase_pk)
+    named = bind(run.project_id, [names_of(report) for report in seen], joints_left=left)
     seen = [replace(report, issue_key=key) for report, key in zip(seen, named.keys, strict=True)]
     keys = sorted(set(named.keys))
-    if named.renamed:
-        tell(join_entries(run.project_id, named.renamed, tally), who=reporter, run_id=run.run_id)
-    index = _run_index(run, keys, named)
+    if named.renamed or named.refused:
+        settle_joints(run, phase_pk, named, tally, who=reporter)
+    index = _run_index(run, keys, named, reporter)
     phase = rows.phase_by_pk.first(phase_pk)
     assert phase is not None  # its run was found by it
     levels = _Levels(
@@ -127,13 +130,13 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
     return [_shared(levels, report.issue_key) for report in seen]
 
 
-def _run_index(run: Run, keys: list[str], named: Named) -> dict[str, RunIndexEntry]:
+def _run_index(run: Run, keys: list[str], named: Named, who: str) -> dict[str, RunIndexEntry]:
     """Return the run's index rows of the keys; rows of keys that these went by before are folded into them."""
     before = {old: new for new, former in named.former.items() for old in former} | named.renamed
     found = _index(run.pk, sorted({*keys, *before}))
     stale = {row.issue_key: before[row.issue_key] for row in found if row.issue_key in before}
     if stale:
-        join_in_run(run, stale)
+        join_in_run(run, stale, who=who)
         found = _index(run.pk, keys)
     return {row.issue_key: row for row in found}
 

@@ -108,7 +108,9 @@ class BacklogEventInline(TabularInline):
     reason = foreign("why")
     by = foreign("who")
     model = BacklogEvent
-    fields = readonly_fields = ["at", "event", "from_status", "to_status", "by", "reason", "until", "run_id"]
+    fields = readonly_fields = [
+        "at", "event", "from_status", "to_status", "by", "reason", "until", "run_id", "phase_id",
+    ]  # fmt: skip
     extra = 0
     per_page = 50
     can_delete = False

@@ -178,7 +178,7 @@ class FacetsOut(serializers.Serializer[Any]):
 
 
 class EntryEventOut(serializers.Serializer[Any]):
-    """One step of an entry's life. `until` is an acceptance's end."""
+    """One step of an entry's life; `phase_id` is "" where it is of no phase. `until` is an acceptance's end."""
 
     id = serializers.IntegerField()
     event = serializers.CharField()
@@ -187,6 +187,7 @@ class EntryEventOut(serializers.Serializer[Any]):
     who = serializers.CharField()
     why = serializers.CharField()
     run_id = serializers.CharField()
+    phase_id = serializers.CharField()
     until = serializers.DateTimeField(allow_null=True)
     at = serializers.DateTimeField()
     correlation_id = serializers.CharField()

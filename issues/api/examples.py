@@ -58,7 +58,8 @@ ENTRY = {
 }  # fmt: skip
 EVENT = {
     "id": 90, "event": "opened", "from_status": "", "to_status": "open", "who": "builder-1",
-    "why": "reported in phase discount", "run_id": "shop-41", "until": None, "at": examples.AT,
+    "why": "reported in phase discount", "run_id": "shop-41", "phase_id": "discount", "until": None,
+    "at": examples.AT,
     "correlation_id": "build-42.retry:1",
 }  # fmt: skip
 FACETS = {
