@@ -18,20 +18,18 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from autopack_site.kernel.problem import correlation_id
 from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
-from issues.coverage import Coverage
 from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, least, paths_in
 from issues.marking import mark_batch
-from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, RunIndexEntry, ages_kept
+from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, ages_kept
 from issues.rules import rules_of
 from issues.severity import worst
 from issues.sightings import ask_later
-from runs.lifecycle import PhaseState, RunState
 from runs.models import Phase, Run, Tier
 from runs.ports import IssueReport
 from strategy.models import Project
@@ -217,33 +215,15 @@ def lapse(project_pk: int, *, run_id: str = "") -> int:
     return move(rows.values_list("pk", "status"), "lapsed", why="accepted until now", run_id=run_id)
 
 
-@transaction.atomic
-def end_run(run_id: str) -> None:
-    """Resolve open entries that a successful run covered and nobody has seen since it started.
-
-    Covered is what lies in the scopes of its COMPLETE phases; a phase without a scope covers everything.
-    Safe to repeat.
-    """
-    run = Run.objects.filter(pk=run_id, state=RunState.DONE_SUCCESS).first()
-    if run is None:
-        return
-    scopes = run.phases.filter(state=PhaseState.COMPLETE).values_list("scope", flat=True)
-    coverage = Coverage.of(scopes)
-    lock_backlog(run.project_id)
-    seen = RunIndexEntry.objects.filter(run=run, issue_key=OuterRef("issue_key"), expected_fail=False)
-    unseen = (
-        BacklogEntry.without_ages.live()
-        .filter(project=run.project_id, last_seen_at__lt=run.started_at or run.created_at)
-        .exclude(Exists(seen))
-        .order_by("issue_key")
-        .values_list("pk", "status", "paths", "scopes")
-    )
-    covered = [(pk, status) for pk, status, paths, scopes in unseen if coverage.holds(paths, scopes)]
-    why = "not seen again in a run that covered its scope"
-    move(covered, "resolved", why=why, run_id=run_id, fixed_by=run.head_commit)
-
-
-def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str, fixed_by: str = "") -> int:
+def move(
+    rows: Iterable[tuple[int, str]],
+    event: str,
+    *,
+    why: str,
+    run_id: str,
+    phase_id: str = "",
+    fixed_by: str = "",
+) -> int:
     """Move entries by event, each with its event row; return how many. Needs the lock."""
     moves = [(pk, event, old, str(after(old, event)), why) for pk, old in rows]
     if not moves:
@@ -256,7 +236,7 @@ def move(rows: Iterable[tuple[int, str]], event: str, *, why: str, run_id: str, 
     new = moves[0][3]
     entries = BacklogEntry.without_ages.filter(pk__in=[pk for pk, *_ in moves])
     entries.update(status=new, **changes, **ages_kept(new))
-    tell(moves, who=SYSTEM, run_id=run_id)
+    tell(moves, who=SYSTEM, run_id=run_id, phase_id=phase_id)
     log.info(f"backlog.{event}", entries=len(moves), run_id=run_id)
     return len(moves)
 

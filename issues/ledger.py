@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from issues import backlog, services
+from issues import backlog, closing, services
 from runs.ports import IssueReport, Shared
 from strategy.types import BacklogItem
 
@@ -28,6 +28,10 @@ class DatabaseLedger:
         """Age the project's open entries for a tier that starts, once."""
         backlog.begin_tier(run_id, tier_id)
 
+    def end_cleanup(self, phase_pk: int) -> None:
+        """Resolve what a completed cleanup phase names and nobody saw again."""
+        closing.end_cleanup(phase_pk)
+
     def end_run(self, run_id: str) -> None:
         """Resolve what the ended run covered and did not see again."""
-        backlog.end_run(run_id)
+        closing.end_run(run_id)

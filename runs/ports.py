@@ -60,6 +60,9 @@ class IssueLedger(Protocol):
     def begin_tier(self, run_id: str, tier_id: str) -> None:
         """Age the project's backlog for a tier that starts, inside the caller's transaction. Once a tier."""
 
+    def end_cleanup(self, phase_pk: int) -> None:
+        """Resolve what the completed cleanup phase names and nobody saw again, inside the caller's transaction."""
+
     def end_run(self, run_id: str) -> None:
         """Resolve what the ended run covered and did not see again, inside the caller's transaction."""
 

@@ -1,9 +1,10 @@
-"""debt_cleanup phases for aged issues (SPEC section 5): bounded in number, in paths and in tokens."""
+"""debt_cleanup phases for aged issues (SPEC section 5): bounded in number, issues, paths and tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from strategy.rules import Rules
 from strategy.types import BacklogItem, PhaseSpec, Plan, TierSpec
@@ -12,15 +13,20 @@ CATEGORY = "debt_cleanup"
 TIER_ID = "debt-cleanup"
 _LIVE = frozenset({"open", "reopened", "needs_cleanup"})
 _MAX_PATH_CHARS = 512
+MAX_ENTRIES = 50  # issues of one phase, each of which it names
 
 
 @dataclass(frozen=True, slots=True)
 class DebtInsertion:
-    """The plan with its debt_cleanup phases, the ids of those that touch high-risk issues, and advice."""
+    """The plan with its debt_cleanup phases, the ids of those that touch high-risk issues, and advice.
+
+    `cleans_up` has by phase id a row for each of its issues: key, ages, and why it is to be cleaned up.
+    """
 
     plan: Plan
     high_risk_phases: frozenset[str]
     advice: tuple[tuple[str, str], ...]
+    cleans_up: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def is_live(item: BacklogItem) -> bool:
@@ -43,8 +49,10 @@ def insert_debt_cleanup(
     """Add a last tier of cleanup phases when more issues are aged than the ruleset lets a project carry.
 
     One phase a group of issues whose paths overlap; the groups with most issues come first, as many as the
-    ruleset and the run's phase cap leave room for. Issues whose evidence names no usable path are left out: a
-    phase without a scope could touch everything.
+    ruleset and the run's phase cap leave room for. Of a group a phase takes the oldest issues, as many as it may
+    name and as its scope may hold the files of: the rest waits. Issues whose evidence names no path, or one that
+    may be no scope, are left out: a phase without a scope could touch everything, and one without an issue's file
+    could not resolve it.
     """
     runs_threshold, tiers_threshold = thresholds
     aged = [
@@ -56,41 +64,55 @@ def insert_debt_cleanup(
     if len(aged) <= rules.debt_aged_limit:
         return DebtInsertion(plan, frozenset(), ())
     groups = _groups(aged)
-    advice = _advice(len(aged), len(groups), room, sum(not usable_paths(item) for item in aged))
-    chosen = groups[: max(room, 0)]
+    chosen = [_fitting(items, rules.published.debt_max_paths) for items in groups[: max(room, 0)]]
+    waiting = sum(map(len, groups[: len(chosen)])) - sum(len(items) for items, _ in chosen)
+    advice = _advice(len(aged), len(groups), room, len(aged) - sum(map(len, groups)), waiting)
     if not chosen:
         return DebtInsertion(plan, frozenset(), advice)
     tier = TierSpec(
         tier_id=_free_id(TIER_ID, {tier.tier_id for tier in plan.tiers}),
         tier_index=max((tier.tier_index for tier in plan.tiers), default=-1) + 1,
         name="Debt cleanup",
-        description="Issues of earlier runs that have aged",
+        description=f"Issues of earlier runs that have aged: {len(aged)}, and {rules.debt_aged_limit} may be carried",
     )
     first_index = max((phase.phase_index for phase in plan.phases), default=-1) + 1
     taken = {phase.phase_id for phase in plan.phases}
     phases: list[PhaseSpec] = []
     risky: set[str] = set()
+    cleans_up: dict[str, list[dict[str, Any]]] = {}
     for number, (items, paths) in enumerate(chosen, start=1):
         phase_id = _free_id(f"{TIER_ID}-{number}", taken)
         taken.add(phase_id)
-        keys = ", ".join(item.issue_key for item in items[:20])
+        cleans_up[phase_id] = [_named(item, thresholds) for item in items]
         phases.append(
             PhaseSpec(
                 phase_id=phase_id,
                 tier_id=tier.tier_id,
                 phase_index=first_index + number - 1,
                 name=f"Clean up {len(items)} aged issue{'s' if len(items) > 1 else ''}",
-                description=f"Resolve: {keys}" + (" and others" if len(items) > 20 else ""),
+                description="Resolve: " + ", ".join(item.issue_key for item in items),
                 task_category=CATEGORY,
                 complexity="medium",
-                scope=paths[: rules.published.debt_max_paths],
+                scope=paths,
                 depends_on=(),
             )
         )
         if any(rules.canonical(item.category) in rules.high_risk for item in items):
             risky.add(phase_id)
     grown = Plan((*plan.tiers, tier), (*plan.phases, *phases))
-    return DebtInsertion(grown, frozenset(risky), advice)
+    return DebtInsertion(grown, frozenset(risky), advice, cleans_up)
+
+
+def _named(item: BacklogItem, thresholds: tuple[int, int]) -> dict[str, Any]:
+    """Return an issue as a phase's strategy names it: `because` has each limit that its age has reached."""
+    ages = (("runs", item.age_in_runs, thresholds[0]), ("tiers", item.age_in_tiers, thresholds[1]))
+    because = [f"{age} {unit} old, the limit is {limit}" for unit, age, limit in ages if age >= limit]
+    return {
+        "issue_key": item.issue_key,
+        "age_in_runs": item.age_in_runs,
+        "age_in_tiers": item.age_in_tiers,
+        "because": because or ["marked for cleanup by a limit that held before"],
+    }
 
 
 def usable_paths(item: BacklogItem) -> tuple[str, ...]:
@@ -108,10 +130,22 @@ def _is_usable(path: str) -> bool:
     )
 
 
-def _groups(aged: Iterable[BacklogItem]) -> list[tuple[tuple[BacklogItem, ...], tuple[str, ...]]]:
+def _fitting(items: Sequence[BacklogItem], max_paths: int) -> tuple[tuple[BacklogItem, ...], tuple[str, ...]]:
+    """Return the issues that one phase takes, by key, and their files: the oldest first while there is room."""
+    chosen: list[BacklogItem] = []
+    paths: set[str] = set()
+    for item in sorted(items, key=lambda item: (-item.age_in_runs, -item.age_in_tiers, item.issue_key)):
+        wanted = paths.union(usable_paths(item))
+        if len(wanted) <= max_paths and len(chosen) < MAX_ENTRIES:
+            chosen.append(item)
+            paths = wanted
+    return tuple(sorted(chosen, key=lambda item: item.issue_key)), tuple(sorted(paths))
+
+
+def _groups(aged: Iterable[BacklogItem]) -> list[tuple[BacklogItem, ...]]:
     """Join issues whose paths are equal or nested; most issues first, then the oldest, then by key."""
     items = [(item, usable_paths(item)) for item in sorted(aged, key=lambda item: item.issue_key)]
-    items = [(item, paths) for item, paths in items if paths]
+    items = [(item, paths) for item, paths in items if paths and len(paths) == len(set(item.paths))]
     parent = list(range(len(items)))
 
     def root(index: int) -> int:
@@ -134,22 +168,19 @@ def _groups(aged: Iterable[BacklogItem]) -> list[tuple[tuple[BacklogItem, ...], 
     joined: dict[int, list[int]] = {}
     for index in range(len(items)):
         joined.setdefault(root(index), []).append(index)
-    groups = []
-    for indices in joined.values():
-        members = tuple(items[index][0] for index in indices)
-        paths = tuple(sorted({path for index in indices for path in items[index][1]}))
-        groups.append((members, paths))
-    groups.sort(
-        key=lambda group: (-len(group[0]), -max(item.age_in_runs for item in group[0]), group[0][0].issue_key)
-    )
+    groups = [tuple(items[index][0] for index in indices) for indices in joined.values()]
+    groups.sort(key=lambda group: (-len(group), -max(item.age_in_runs for item in group), group[0].issue_key))
     return groups
 
 
-def _advice(aged: int, groups: int, room: int, pathless: int) -> tuple[tuple[str, str], ...]:
+def _advice(aged: int, groups: int, room: int, pathless: int, waiting: int) -> tuple[tuple[str, str], ...]:
     rows: list[tuple[str, str]] = []
     left = max(room, 0)
     if groups > left:
         rows.append(("debt-left", f"{groups} groups of aged issues, room for {left}: the rest waits"))
+    if waiting:
+        text = f"{waiting} aged issues of the files that are cleaned up wait: one phase does not hold them"
+        rows.append(("debt-entries-left", text))
     if pathless:
         rows.append(("debt-without-paths", f"{pathless} of {aged} aged issues name no usable path"))
     return tuple(rows)

@@ -96,6 +96,8 @@ def decide(
             rules,
             run_token_cap=run.values["run_token_cap"],
         )
+        if phase.phase_id in inserted.cleans_up:
+            row["cleans_up"] = inserted.cleans_up[phase.phase_id]
         phases[phase.phase_id], drafts[phase.phase_id] = row, made
         classified.append(
             replace(

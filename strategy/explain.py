@@ -73,7 +73,7 @@ def explain_tier(tier_id: str, document: Mapping[str, Any], phase_ids: list[str]
 
 
 def explain_phase(phase_id: str, document: Mapping[str, Any], ruleset: Mapping[str, Any]) -> list[Explained]:
-    """Return a phase's values; what its patch's size would change comes last, a row a size."""
+    """Return a phase's values; then what its patch's size would change, a row a size, and what it cleans up."""
     told = _Teller(document, ruleset)
     phase = document["phase_strategies"][phase_id]
     keys = ("task_category", "builder_mode", *(key for key in _PHASE_KEYS if key in phase))
@@ -91,6 +91,9 @@ def explain_phase(phase_id: str, document: Mapping[str, Any], ruleset: Mapping[s
         value = {key: row[key] for key in ("ci_profile", "requires_audit", "auditor_profile")}
         rule = f"{told.title}: {RULES}{', '.join(row['rules'])}"
         found.append(Explained(f"from {row['diff_lines']} changed lines", value, rule))
+    for row in phase.get("cleans_up", ()):
+        ages = {key: row[key] for key in ("age_in_runs", "age_in_tiers")}
+        found.append(Explained(f"cleans up {row['issue_key']}", ages, "; ".join(row["because"])))
     return found
 
 

@@ -32,6 +32,7 @@ class FakeLedger:
         self.reports: list[tuple[int, IssueReport, str]] = []
         self.items: list[BacklogItem] = []
         self.began: list[tuple[str, ...]] = []
+        self.cleaned_up: list[int] = []
         self.ended: list[str] = []
 
     def record(self, phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> list[Shared]:
@@ -50,6 +51,10 @@ class FakeLedger:
     def backlog(self, project_pk: int) -> list[BacklogItem]:
         """Return the items."""
         return list(self.items)
+
+    def end_cleanup(self, phase_pk: int) -> None:
+        """Note the phase."""
+        self.cleaned_up.append(phase_pk)
 
     def end_run(self, run_id: str) -> None:
         """Note the end."""

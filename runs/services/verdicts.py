@@ -212,6 +212,8 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         notes="",
         claim_deadline_at=None,
     )
+    if phase.limits.get("cleans_up"):
+        ports.ledger().end_cleanup(phase.pk)
     if run.state in LIVE_RUN_STATES:
         if run.state == "SNAPSHOT_CREATED":
             move(run, "queued")

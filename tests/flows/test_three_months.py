@@ -118,6 +118,21 @@ def history(world: World, key: str) -> list[tuple[str, str]]:
     return [(event, run_id.rpartition("-")[2]) for event, run_id in rows]
 
 
+def resolved_by(world: World) -> dict[tuple[str, str], str]:
+    """Return the phase that resolved an issue in a run, "" where the run did: by the issue's name of then."""
+    rows = BacklogEvent.objects.filter(entry__project__project_id=world.key, event="resolved")
+    return {
+        (row.entry.issue_key.removeprefix("handle-"), row.run_id.rpartition("-")[2]): row.phase_id
+        for row in rows.select_related("entry")
+    }
+
+
+def cleans_up(run: Run, phase_id: str) -> list[tuple[str, int, int, list[str]]]:
+    """Return what the run's frozen strategy says that a phase cleans up, and why."""
+    rows = run.strategy.document["phase_strategies"][phase_id]["cleans_up"]
+    return [(row["issue_key"], row["age_in_runs"], row["age_in_tiers"], row["because"]) for row in rows]
+
+
 def test_twelve_runs_over_three_months(world: World, frozen: FrozenClock) -> None:
     gate = [{"name": "unit", "argv": ["/bin/sh", "-c", "ls"]}]
     world.project(builder=None, gate=gate, ruleset={"debt_cleanup": {"aged_issue_limit": 0, "max_phases": 2}})
@@ -218,6 +233,15 @@ def test_twelve_runs_over_three_months(world: World, frozen: FrozenClock) -> Non
     assert history(world, "slow") == [
         ("opened", "5"), ("aged", "7"), ("resolved", "9"), ("seen_before_fix", "11"),
     ]  # fmt: skip
+    # a cleanup phase resolves what its strategy names, and says so; typo's end in the second run was a run's doing
+    assert resolved_by(world) == {
+        ("typo", "2"): "", ("leak", "4"): "debt-cleanup-1", ("typo", "7"): "debt-cleanup-1",
+        ("slow", "9"): "debt-cleanup-2", ("leak", "10"): "debt-cleanup-1",
+    }  # fmt: skip
+    assert cleans_up(fourth, "debt-cleanup-1") == [
+        ("leak", 3, 2, ["3 runs old, the limit is 3", "2 tiers old, the limit is 2"])
+    ]
+    assert cleans_up(seventh, "debt-cleanup-1") == [("typo", 2, 2, ["2 tiers old, the limit is 2"])]
     # what has aged counts as major where it is seen, whatever it was reported as
     seen_in = {
         row.run_id.rpartition("-")[2]: row

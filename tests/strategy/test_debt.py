@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from strategy.debt import usable_paths
+from strategy.explain import explain_phase
 from tests.strategy.builders import aged, compiled, phase
 
 LIMIT = 5
@@ -93,6 +96,60 @@ def test_evidence_can_not_widen_a_scope() -> None:
 def test_issues_without_a_usable_path_are_named_in_the_advice_and_not_scheduled() -> None:
     result = compiled(phase("a"), backlog=tuple(aged(f"k{number}", "**") for number in range(6)))
     assert cleanup(result) == []
+    assert [row["code"] for row in result.document["advice"]] == ["debt-without-paths"]
+
+
+def named(result, phase_id: str = "debt-cleanup-1") -> list:
+    return result.document["phase_strategies"][phase_id]["cleans_up"]
+
+
+def test_each_issue_of_a_phase_is_named_with_the_limits_that_its_age_has_reached() -> None:
+    fields: tuple[dict[str, Any], ...] = (
+        {"age_in_runs": 4, "age_in_tiers": 1}, {"age_in_runs": 3, "age_in_tiers": 2},
+        {"age_in_runs": 1, "age_in_tiers": 0, "status": "needs_cleanup"},
+    )  # fmt: skip
+    backlog = tuple(aged(f"k{number}", "src/a.py", **one) for number, one in enumerate(fields))
+    ruleset = {"debt_cleanup": {"aged_issue_limit": 0, "max_phases": 1}}
+    result = compiled(phase("a"), backlog=backlog, ruleset=ruleset)
+    assert named(result) == [
+        {"issue_key": "k0", "age_in_runs": 4, "age_in_tiers": 1, "because": ["4 runs old, the limit is 3"]},
+        {"issue_key": "k1", "age_in_runs": 3, "age_in_tiers": 2,
+         "because": ["3 runs old, the limit is 3", "2 tiers old, the limit is 2"]},
+        {"issue_key": "k2", "age_in_runs": 1, "age_in_tiers": 0,
+         "because": ["marked for cleanup by a limit that held before"]},
+    ]  # fmt: skip
+    assert cleanup(result)[0].description == "Resolve: k0, k1, k2"
+    assert "cleans_up" not in result.document["phase_strategies"]["a"]
+    told = explain_phase("debt-cleanup-1", result.document, ruleset)
+    assert [row.rule for row in told if row.name == "cleans up k0"] == ["4 runs old, the limit is 3"]
+
+
+def test_a_phase_takes_the_oldest_issues_with_all_their_files_and_the_rest_waits() -> None:
+    wide = tuple(f"lib/{number}.py" for number in range(40))
+    backlog = (
+        aged("new", *wide[:9], "lib/new.py", age_in_runs=4),
+        aged("old", *wide, age_in_runs=9),
+        aged("wide", wide[0], *(f"lib/w{number}.py" for number in range(20)), age_in_runs=8),
+    )
+    result = compiled(phase("a"), backlog=(*backlog, *many(4)), max_phases=2)
+    [spec] = cleanup(result)
+    assert [row["issue_key"] for row in named(result)] == ["new", "old"]
+    assert set(spec.scope) == {*wide, "lib/new.py"}
+    assert {row["code"] for row in result.document["advice"]} == {"debt-left", "debt-entries-left"}
+
+
+def test_a_phase_names_no_more_issues_than_it_may() -> None:
+    backlog = tuple(aged(f"k{number:02}", "src/a.py", age_in_runs=100 - number) for number in range(60))
+    result = compiled(phase("a"), backlog=backlog)
+    assert [row["issue_key"] for row in named(result)] == [f"k{number:02}" for number in range(50)]
+    assert "10 aged issues" in result.document["advice"][0]["message"]
+
+
+def test_an_issue_with_a_file_that_may_be_no_scope_is_not_cleaned_up_in_part() -> None:
+    backlog = (aged("odd", "src/a.py", "src/*.py"), aged("plain", "src/a.py"))
+    ruleset = {"debt_cleanup": {"aged_issue_limit": 0, "max_phases": 1}}
+    result = compiled(phase("a"), backlog=backlog, ruleset=ruleset)
+    assert [row["issue_key"] for row in named(result)] == ["plain"]
     assert [row["code"] for row in result.document["advice"]] == ["debt-without-paths"]
 
 
