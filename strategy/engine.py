@@ -94,7 +94,7 @@ def decide(
             made,
             [rule for rule in holding if rule.matches(facts)],
             rules,
-            run_token_cap=run.values["run_token_cap"],
+            run=run.values,
         )
         if phase.phase_id in inserted.cleans_up:
             row["cleans_up"] = inserted.cleans_up[phase.phase_id]

@@ -11,9 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from strategy.phase_rows import CLASSIFIED, DEBT_RISK, HIGH_RISK, MODE, NEEDS_AUDITOR, PLAN, RULES, RUN_CAP
+from strategy.limits import OPTIONAL, OPTIONAL_OF_RUN
+from strategy.phase_rows import (
+    CLASSIFIED,
+    DEBT_RISK,
+    HIGH_RISK,
+    MODE,
+    NEEDS_AUDITOR,
+    PLAN,
+    RULES,
+    RUN_CAP,
+    RUN_COST_CAP,
+)
 from strategy.rules import DEFAULTS, HARDENED, Rules, read_rules
-from strategy.run_rows import ASKED, COUNT, PROFILE
+from strategy.run_rows import ASKED, COUNT, PROFILE, SUMS
 
 UNRECORDED = "not recorded: the strategy was compiled before origins were"
 
@@ -35,20 +46,19 @@ class Explained:
 _RUN_KEYS = (
     "safety_profile", "run_scope", "run_token_cap", "run_max_phases", "run_max_duration_minutes", "on_phase_failure",
     "run_max_minor_issues_total", "minor_issue_aging_runs_threshold", "minor_issue_aging_tiers_threshold",
-    "protected_paths", "severity_upgrades",
+    "protected_paths", "severity_upgrades", *OPTIONAL_OF_RUN, "prices",
 )  # fmt: skip
 _RULESET_KEYS = {"safety_profile": "default_safety_profile", "run_scope": "default_run_scope"}
 _PHASE_KEYS = (
     "complexity", "ci_profile", "max_builder_attempts", "max_auditor_attempts", "incident_token_cap", "auto_apply",
-    "auditor_profile", "ci_max_retries", "default_severity", "max_diff_lines", "max_turns",
-    "allowed",
+    "auditor_profile", "ci_max_retries", "default_severity", *OPTIONAL, "allowed",
 )  # fmt: skip
 
 
 def explain_run(document: Mapping[str, Any], ruleset: Mapping[str, Any]) -> list[Explained]:
     """Return the run's own values."""
     told = _Teller(document, ruleset)
-    return [Explained(key, document[key], told.of_run(key)) for key in _RUN_KEYS]
+    return [Explained(key, document[key], told.of_run(key)) for key in _RUN_KEYS if key in document]
 
 
 def explain_tier(tier_id: str, document: Mapping[str, Any], phase_ids: list[str]) -> list[Explained]:
@@ -57,7 +67,11 @@ def explain_tier(tier_id: str, document: Mapping[str, Any], phase_ids: list[str]
     critical = document["safety_profile"] == "safety_critical"
     count = f"{len(phase_ids)} phase" + ("" if len(phase_ids) == 1 else "s")
     said = {
-        "token_cap": f"the sum of tier_token_cap_multiplier x incident_token_cap over {count}",
+        **{
+            name: f"the sum of tier_token_cap_multiplier x {cap} over {count}"
+            for name, (cap, _) in SUMS.items()
+            if name in row
+        },
         "ci_run_cap": f"the sum of tier_ci_run_cap_multiplier over {count}",
         "max_minor_issues_tolerated": f"the sum of tier_max_minor_issues_multiplier over {count}",
         "max_major_issues_tolerated": "the least tier_max_major_issues_tolerated of its phases",
@@ -81,7 +95,10 @@ def explain_phase(phase_id: str, document: Mapping[str, Any], ruleset: Mapping[s
     for key, text in (
         ("max_attempt_tokens", "incident_token_cap, shared by the attempts that are allowed before any rule"),
         ("audit_after_failures", "one less than max_builder_attempts, 1 at least"),
+        ("max_attempt_cost_usd", "incident_cost_cap_usd, shared as max_attempt_tokens is"),
     ):
+        if key not in phase:
+            continue
         found.append(Explained(key, phase[key], told.recorded("phases", phase_id, key) or text))
     found += [
         Explained("requires_audit", phase["requires_audit"], "the opposite of auto_apply"),
@@ -163,7 +180,7 @@ class _Teller:
             return self._words(origin, category)
         if name in ("ci_max_retries", "allow") and name not in self.rules.row(category):
             return f"{self.title}: {name}" if name in self.ruleset else self.published
-        if name in ("max_diff_lines", "max_turns") and name not in self.rules.row(category):
+        if name in OPTIONAL and name not in self.rules.row(category):
             return "no rule sets a limit"
         return self._of_category(self.rules.origin(category, name), category)
 
@@ -205,4 +222,5 @@ class _Teller:
             DEBT_RISK: "it cleans up debt of a high-risk category",
             NEEDS_AUDITOR: "what is not applied without an audit has an auditor",
             RUN_CAP: "no more than the run's token cap",
+            RUN_COST_CAP: "no more than the run's money cap",
         }.get(origin, origin)

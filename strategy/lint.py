@@ -13,6 +13,7 @@ from strategy import defaults
 from strategy.conditions import Rule
 from strategy.differences import Difference, Kind
 from strategy.documents import Document, Path, read_text, whole_numbers
+from strategy.limits import OPTIONAL, UNLIMITED, cap_of, optional, smaller
 from strategy.published import PRESENT
 from strategy.rules import Rules, canonical_category, normal_name, read_rules
 from strategy.strictness import RUN_ORDERS
@@ -102,13 +103,14 @@ def _limits(value: Mapping[str, Any], rules: Rules) -> Iterator[_Row]:
     written = {category: value["category_defaults"][name] for category, name in places.items()}
     for category, row in sorted(rules.rows.items()):
         place: Path = ("category_defaults", places[category]) if category in places else ()
-        cap = row["incident_token_cap"]
-        if cap > rules.run_token_cap and "incident_token_cap" in written.get(category, {}):
-            text = f"{category} may use {cap} tokens a phase, its run {rules.run_token_cap}"
+        cap, run_cap = row["incident_token_cap"], rules.run_token_cap
+        if smaller(cap, run_cap) != cap and "incident_token_cap" in written.get(category, {}):
+            text = f"{category} may use {cap} tokens a phase, its run {run_cap}"
             yield "phase-cap-above-run-cap", (*place, "incident_token_cap"), text
         attempts = row["max_builder_attempts"] + row["max_auditor_attempts"]
-        share = min(cap, rules.run_token_cap) // attempts
-        if share < LEAST_ATTEMPT_TOKENS:
+        least = cap_of(smaller(cap, run_cap))
+        share = None if least is None else least // max(attempts, 1)
+        if share is not None and share < LEAST_ATTEMPT_TOKENS:
             where: Path = (*place, "incident_token_cap") if place else ("run_token_cap",)
             text = f"{category}: {attempts} attempts share the cap, {share} tokens each"
             yield "attempt-tokens-too-few", where, text
@@ -172,13 +174,16 @@ def _rule_limits(rule: Rule, at: Path, rows: list[dict[str, Any]], rules: Rules)
     values = rule.values
     cap = values.get("incident_token_cap")
     run_cap = values.get("run_token_cap", rules.run_token_cap)
-    if cap is not None and cap > run_cap:
+    if cap is not None and smaller(cap, run_cap) != cap:
         text = f"{rule.rule_id} allows a phase {cap} tokens, its run has {run_cap}"
         yield "phase-cap-above-run-cap", (*at, "set", "incident_token_cap"), text
-    least = min((row["incident_token_cap"] for row in rows), default=run_cap)
+    least: Any = UNLIMITED if rows else run_cap
+    for row in rows:
+        least = smaller(least, row["incident_token_cap"])
     attempts = max((row["max_builder_attempts"] + row["max_auditor_attempts"] for row in rows), default=1)
     for name, bound in (("incident_token_cap", cap), ("run_token_cap", values.get("run_token_cap"))):
-        if bound is not None and min(bound, least) // attempts < LEAST_ATTEMPT_TOKENS:
+        most = None if bound is None else cap_of(smaller(bound, least))
+        if most is not None and most // max(attempts, 1) < LEAST_ATTEMPT_TOKENS:
             text = f"{rule.rule_id}: {attempts} attempts share {bound} tokens"
             yield "attempt-tokens-too-few", (*at, "set", name), text
     if values.get("max_attempt_tokens", LEAST_ATTEMPT_TOKENS) < LEAST_ATTEMPT_TOKENS:
@@ -215,16 +220,16 @@ def _is_idle(name: str, rule: Rule, rows: list[dict[str, Any]], rules: Rules) ->
     if name == "ci_max_retries":
         return all(order.covers(row.get(name, rules.ci_max_retries), wanted) for row in rows)
     if name == "max_attempt_tokens":
-        shares = [
-            min(row["incident_token_cap"], rules.run_token_cap)
-            // (row["max_builder_attempts"] + row["max_auditor_attempts"])
-            for row in rows
-        ]
-        return all(share <= wanted for share in shares)
+        caps = [cap_of(smaller(row["incident_token_cap"], rules.run_token_cap)) for row in rows]
+        attempts = [max(row["max_builder_attempts"] + row["max_auditor_attempts"], 1) for row in rows]
+        shares = [None if cap is None else cap // tries for cap, tries in zip(caps, attempts, strict=True)]
+        return all(share is not None and share <= wanted for share in shares)
     if name == "audit_after_failures":
         return all(max(1, row["max_builder_attempts"] - 1) <= wanted for row in rows)
-    if name in ("max_diff_lines", "max_turns"):
-        return all(order.covers(row.get(name), wanted) for row in rows)
+    if name in OPTIONAL:
+        return all(order.covers(optional(row.get(name)), wanted) for row in rows)
+    if name == "max_attempt_cost_usd":
+        return False  # what an attempt's share is depends on the run's cap as well
     return all(order.covers(row[name], wanted) for row in rows)
 
 

@@ -6,12 +6,13 @@ category's stands its origin, for `explain`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from strategy import classify, defaults
 from strategy.conditions import PhaseFacts, Rule
+from strategy.limits import OPTIONAL, UNLIMITED, cap_of, micro_usd, optional, smaller, usd
 from strategy.rules import Rules
 from strategy.strictness import BY_DIFF_SIZE, Order
 from strategy.types import PhaseSpec
@@ -22,11 +23,15 @@ HIGH_RISK = "high_risk"
 DEBT_RISK = "debt_risk"
 NEEDS_AUDITOR = "needs_auditor"
 RUN_CAP = "run_token_cap"
+RUN_COST_CAP = "run_cost_cap_usd"
 MODE = "mode "
 RULES = "rule "
 _TIER = (
     "tier_token_cap_multiplier", "tier_ci_run_cap_multiplier", "tier_max_minor_issues_multiplier",
     "tier_max_major_issues_tolerated",
+)  # fmt: skip
+_ABSENT_IF_NONE = (
+    "max_turns", "build_token_cap", "audit_token_cap", "incident_cost_cap_usd", "max_attempt_cost_usd",
 )  # fmt: skip
 
 
@@ -94,8 +99,7 @@ def draft(phase: PhaseSpec, rules: Rules, *, holds_risky_debt: bool = False) -> 
         "complexity": complexity,
         "ci_max_retries": row.get("ci_max_retries", rules.ci_max_retries),
         "allow": {**rules.allow, **row.get("allow", {})},
-        "max_diff_lines": row.get("max_diff_lines"),
-        "max_turns": row.get("max_turns"),
+        **{name: optional(row.get(name)) for name in OPTIONAL},
     }
     made = PhaseDraft(category, mode, reasons, is_high_risk, phase.scope, values, origins)
     _narrow_by_mode(made, phase, rules)
@@ -111,7 +115,7 @@ def _narrow_by_mode(made: PhaseDraft, phase: PhaseSpec, rules: Rules) -> None:
     bounds = rules.published.tweak_light
     if made.mode == "tweak_light":
         for name in ("max_builder_attempts", "incident_token_cap"):
-            made.put(name, min(values[name], bounds[name]), origin)
+            made.put(name, smaller(values[name], bounds[name]), origin)
         if values["complexity"] == "medium" and not phase.complexity:
             made.put("complexity", "low", origin)
     elif made.mode == "scaffolding_heavy":
@@ -127,12 +131,12 @@ def _narrow_by_mode(made: PhaseDraft, phase: PhaseSpec, rules: Rules) -> None:
 
 
 def finished(
-    made: PhaseDraft, matching: Iterable[Rule], rules: Rules, *, run_token_cap: int
+    made: PhaseDraft, matching: Iterable[Rule], rules: Rules, *, run: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Apply the rules that match and return the strategy's row; `made` keeps the values and the origins.
 
-    What one attempt may use is a share of the phase's cap by the attempts before any rule: a rule that takes
-    attempts away must not make those that are left larger.
+    `run` has the run's values. What one attempt may use is a share of the phase's cap by the attempts before any
+    rule: a rule that takes attempts away must not make those that are left larger.
     """
     matching = sorted(matching, key=lambda rule: rule.rule_id)
     now = [rule for rule in matching if rule.diff_lines is None]
@@ -142,11 +146,11 @@ def finished(
         if name in values:
             _join(made, name, values[name], now, rules)
     _need_auditor(made)
-    # A phase can't be promised more than its run has.
-    made.put("incident_token_cap", min(values["incident_token_cap"], run_token_cap), RUN_CAP)
+    _bound_by_run(made, run)
     for name, value in (
-        ("max_attempt_tokens", max(1, values["incident_token_cap"] // shares)),
+        ("max_attempt_tokens", _share(cap_of(values["incident_token_cap"]), shares)),
         ("audit_after_failures", max(1, values["max_builder_attempts"] - 1)),
+        ("max_attempt_cost_usd", _cost_share(values["incident_cost_cap_usd"], shares)),
     ):
         values[name] = value
         _join(made, name, value, now, rules)
@@ -165,8 +169,8 @@ def finished(
         "audit_after_failures": values["audit_after_failures"],
         "requires_audit": not values["auto_apply"],
         "max_diff_lines": values["max_diff_lines"],
-        # a strategy of before this limit has the same bytes still
-        **({} if values["max_turns"] is None else {"max_turns": values["max_turns"]}),
+        # a strategy of before these limits has the same bytes still
+        **{name: values[name] for name in _ABSENT_IF_NONE if values[name] is not None},
         "by_diff_size": _by_diff_size(
             made, [rule for rule in matching if rule.diff_lines is not None], rules
         ),
@@ -176,6 +180,24 @@ def finished(
         "default_severity": values["default_severity"],
         "because": made.reasons,
     }
+
+
+def _bound_by_run(made: PhaseDraft, run: Mapping[str, Any]) -> None:
+    """Promise no phase more than its run has."""
+    values = made.values
+    made.put("incident_token_cap", smaller(values["incident_token_cap"], run["run_token_cap"]), RUN_CAP)
+    cost, of_run = values["incident_cost_cap_usd"], run.get("run_cost_cap_usd")
+    if of_run is not None:
+        made.put("incident_cost_cap_usd", of_run if cost is None else min(cost, of_run), RUN_COST_CAP)
+
+
+def _share(cap: int | None, attempts: int) -> int | str:
+    return UNLIMITED if cap is None else max(1, cap // max(attempts, 1))
+
+
+def _cost_share(cap: Any, attempts: int) -> int | float | None:
+    micro = micro_usd(cap)
+    return None if micro is None else usd(max(1, micro // max(attempts, 1)))
 
 
 def _join(made: PhaseDraft, name: str, value: Any, matching: Iterable[Rule], rules: Rules) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from strategy import defaults
 from strategy.classify import Table, read_table
 from strategy.conditions import BACKLOG_COUNTS, Rule
+from strategy.limits import OPTIONAL_OF_RUN, optional, smaller, without_nulls
 from strategy.published import Published, published_by
 from strategy.strictness import Order, orders
 
@@ -23,6 +24,8 @@ HARDENED = "hardened"
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The effective rules, built by `read_rules`; `rows` holds every category of the table and `*`.
+
+    `optional_caps`: the run's caps that have none by default, None where the ruleset sets none; `prices` as written.
 
     `origins` says for each value of `rows` where it was read.
     """
@@ -38,7 +41,7 @@ class Rules:
     safety_profiles: dict[str, dict[str, Any]]
     default_safety_profile: str
     default_run_scope: str
-    run_token_cap: int
+    run_token_cap: int | str
     run_max_phases: int
     run_max_duration_minutes: int
     ci_max_retries: int
@@ -47,6 +50,8 @@ class Rules:
     severity_upgrades: dict[str, str]
     debt_aged_limit: int
     debt_max_phases: int
+    optional_caps: dict[str, Any]
+    prices: tuple[dict[str, Any], ...]
     classification: Table
 
     def canonical(self, category: str) -> str:
@@ -105,7 +110,7 @@ def read_rules(ruleset: Mapping[str, Any]) -> Rules:
     category_map = {normal_name(key): value for key, value in ruleset.get("category_map", {}).items()}
 
     def said(name: str) -> Any:
-        return ruleset[name] if name in ruleset else published.part(name)
+        return ruleset[name] if ruleset.get(name) is not None else published.part(name)
 
     high_risk = frozenset(canonical_category(name, category_map) for name in said("high_risk_categories"))
     debt = {**published.part("debt_cleanup"), **ruleset.get("debt_cleanup", {})}
@@ -132,6 +137,8 @@ def read_rules(ruleset: Mapping[str, Any]) -> Rules:
         severity_upgrades=dict(ruleset.get("severity_upgrades", {})),
         debt_aged_limit=debt["aged_issue_limit"],
         debt_max_phases=min(debt["max_phases"], published.ruleset["debt_cleanup"]["max_phases"]),
+        optional_caps={name: optional(ruleset.get(name)) for name in OPTIONAL_OF_RUN},
+        prices=tuple(sorted(ruleset.get("prices", ()), key=lambda row: (row["model"], row["from"]))),
         classification=read_table(
             ruleset.get("classification", {}),
             lambda category: canonical_category(category, category_map),
@@ -186,7 +193,7 @@ def _rows(
     table: dict[str, Row] = published.part("category_defaults")
     overrides: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for name in sorted(given):
-        overrides[canonical_category(name, category_map)] = (name, given[name])
+        overrides[canonical_category(name, category_map)] = (name, without_nulls(given[name]))
     other_name, other_said = overrides.get(defaults.ANY_OTHER, (defaults.ANY_OTHER, {}))
     other = {**table[defaults.ANY_OTHER], **other_said}
     rows: dict[str, Row] = {}
@@ -219,7 +226,7 @@ def _hardened(row: Row, published: Published) -> Row:
         "complexity": "high",
         "ci_profile": "strict",
         least: max(row[least], bounds[least]),
-        **{name: min(row[name], bounds[name]) for name in tight},
+        **{name: smaller(row[name], bounds[name]) for name in tight},
         "auto_apply": False,
         "auditor_profile": row["auditor_profile"] or defaults.GENERAL_REVIEW,
         "default_severity": "major",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from autopack_site.kernel.errors import Invalid, problem
 from strategy import defaults
 from strategy.conditions import Rule
+from strategy.limits import cap_of, exact, micro_usd, usd, written
 from strategy.phase_rows import RULES, PhaseDraft, authors, draft, tier_share
 from strategy.rules import Rules
 from strategy.strictness import RUN_ORDERS
@@ -53,7 +54,7 @@ def run_values(rules: Rules, options: RunOptions) -> RunDraft:
     for name, value, least in (
         ("token_cap", options.token_cap, 0),
         ("max_phases", options.max_phases, 0),
-        ("max_duration_minutes", options.max_duration_minutes, 1),
+        ("max_duration_minutes", options.max_duration_minutes, 0),
     ):
         if value is not None and value < least:
             problems.append(problem("value_error", ["body", "run", name], f"Must be at least {least}"))
@@ -70,6 +71,9 @@ def run_values(rules: Rules, options: RunOptions) -> RunDraft:
             **{name: profile[name] for name in _AGING},
             "protected_paths": list(rules.protected_paths),
             "severity_upgrades": rules.severity_upgrades,
+            # absent where there is none, so that a strategy of before them has the same bytes still
+            **{name: cap for name, cap in rules.optional_caps.items() if cap is not None},
+            **({"prices": list(rules.prices)} if rules.prices else {}),
         }
     )
     for name, given in (
@@ -113,6 +117,15 @@ def ruled_run_values(asked: RunDraft, plan: Plan, holding: Iterable[Rule], rules
     return made
 
 
+SUMS: dict[str, tuple[str, Callable[[Any], int | None]]] = {
+    "token_cap": ("incident_token_cap", cap_of),
+    "build_token_cap": ("build_token_cap", cap_of),
+    "audit_token_cap": ("audit_token_cap", cap_of),
+    "cost_cap_usd": ("incident_cost_cap_usd", micro_usd),
+}
+"""A tier's caps that are its phases' caps, each times its phase's multiplier; one phase without makes it none."""
+
+
 def tier_strategies(
     plan: Plan, drafts: Mapping[str, PhaseDraft], rules: Rules, safety_profile: str
 ) -> dict[str, dict[str, Any]]:
@@ -121,22 +134,31 @@ def tier_strategies(
     most_minor = Fraction(rules.published.safety_critical_minor_multiplier)
     tiers: dict[str, dict[str, Any]] = {}
     for tier in plan.tiers:
-        tokens = runs = minor = Fraction(0)
+        runs = minor = Fraction(0)
         majors: list[int] = []
+        spent: dict[str, Fraction | None] = dict.fromkeys(SUMS, Fraction(0))
         for phase in plan.phases:
             if phase.tier_id != tier.tier_id:
                 continue
             made = drafts[phase.phase_id]
             share = tier_share(made)
-            tokens += _exact(share["tier_token_cap_multiplier"]) * made.values["incident_token_cap"]
-            runs += _exact(share["tier_ci_run_cap_multiplier"])
-            issues = _exact(share["tier_max_minor_issues_multiplier"])
+            times = exact(share["tier_token_cap_multiplier"])
+            for name, (cap, read) in SUMS.items():
+                so_far, of_phase = spent[name], read(made.values[cap])
+                spent[name] = None if so_far is None or of_phase is None else so_far + times * of_phase
+            runs += exact(share["tier_ci_run_cap_multiplier"])
+            issues = exact(share["tier_max_minor_issues_multiplier"])
             minor += min(issues, most_minor) if is_critical else issues
             majors.append(share["tier_max_major_issues_tolerated"])
         gate_runs = int(runs)
         tiers[tier.tier_id] = {
             "tier_id": tier.tier_id,
-            "token_cap": int(tokens),
+            "token_cap": written(_whole(spent.pop("token_cap"))),
+            **{
+                name: usd(int(total)) if name == "cost_cap_usd" else int(total)
+                for name, total in spent.items()
+                if total is not None and majors
+            },
             "ci_run_cap": gate_runs,
             "gate_run_cap": gate_runs,
             "max_minor_issues_tolerated": int(minor),
@@ -146,7 +168,7 @@ def tier_strategies(
 
 
 _OF_TIER = {
-    "token_cap": ("tier_token_cap_multiplier", "incident_token_cap"),
+    **{name: ("tier_token_cap_multiplier", cap) for name, (cap, _) in SUMS.items()},
     "ci_run_cap": ("tier_ci_run_cap_multiplier",),
     "max_minor_issues_tolerated": ("tier_max_minor_issues_multiplier",),
     "max_major_issues_tolerated": ("tier_max_major_issues_tolerated",),
@@ -172,10 +194,9 @@ def tier_origins(plan: Plan, drafts: Mapping[str, PhaseDraft]) -> dict[str, dict
     return found
 
 
-def _exact(multiplier: int | float) -> Fraction:
-    """Return the decimal that the document shows, not its nearest double: 10 x 0.1 is 1."""
-    return Fraction(str(multiplier))
+def _whole(total: Fraction | None) -> int | None:
+    return None if total is None else int(total)
 
 
-def _first(wanted: int | None, otherwise: int) -> int:
+def _first(wanted: int | None, otherwise: Any) -> Any:
     return otherwise if wanted is None else wanted

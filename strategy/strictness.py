@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from strategy.defaults import COMPLEXITIES, GENERAL_REVIEW
+from strategy.limits import smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,11 @@ class Order:
         return bool(self.join(value, other) == value)
 
 
-def _smaller(first: Any, second: Any) -> Any:
-    return min(first, second)
-
-
 def _limit(first: Any, second: Any) -> Any:
     """Join two limits, of which None is no limit."""
     if first is None or second is None:
         return second if first is None else first
-    return min(first, second)
+    return smaller(first, second)
 
 
 def _allowed(first: dict[str, bool], second: dict[str, bool]) -> dict[str, bool]:
@@ -57,7 +54,7 @@ def _steps(*laxest_first: str) -> Order:
     return Order(join, laxest_first[0], " < ".join(laxest_first))
 
 
-SMALLER = Order(_smaller, None, "the smaller is stricter")
+SMALLER = Order(smaller, None, "the smaller is stricter")
 LIMIT = Order(_limit, None, "the smaller is stricter; none is no limit")
 NO = Order(lambda first, second: first and second, True, "false is stricter")
 ALL = Order(_union, None, "all that any rule lists")
@@ -74,6 +71,10 @@ PHASE_ORDERS: dict[str, Order] = {
     "auto_apply": NO,
     "max_diff_lines": LIMIT,
     "max_turns": LIMIT,
+    "build_token_cap": LIMIT,
+    "audit_token_cap": LIMIT,
+    "incident_cost_cap_usd": LIMIT,
+    "max_attempt_cost_usd": LIMIT,
     "allow": Order(_allowed, None, "what any rule forbids is forbidden"),
     "tier_token_cap_multiplier": SMALLER,
     "tier_ci_run_cap_multiplier": SMALLER,
@@ -85,6 +86,9 @@ PHASE_ORDERS: dict[str, Order] = {
 RUN_ORDERS: dict[str, Order] = {
     "run_scope": _steps("multi_tier", "single_tier"),
     "run_token_cap": SMALLER,
+    "run_build_token_cap": LIMIT,
+    "run_audit_token_cap": LIMIT,
+    "run_cost_cap_usd": LIMIT,
     "run_max_phases": SMALLER,
     "run_max_duration_minutes": SMALLER,
     "run_max_minor_issues_total": SMALLER,

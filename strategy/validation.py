@@ -15,6 +15,7 @@ from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.ids import ID_PATTERN, ID_RULE
 from strategy import rules
 from strategy.documents import Document, read_text, whole_numbers
+from strategy.limits import UNLIMITED
 from strategy.names import glob_problem
 from strategy.strictness import BY_DIFF_SIZE
 
@@ -158,6 +159,8 @@ def _rows(errors: Iterator[ValidationError]) -> Iterator[Row]:
         elif kind == "pattern":
             rule = str(error.validator_value)
             expected = ID_RULE if ID_PATTERN in rule else f"text that matches {rule}"
+            if rule.startswith(f"^{UNLIMITED}$"):
+                expected = f"a number, null for the default, or {UNLIMITED}"
             yield problem(
                 "pattern", loc, f"{_short(repr(instance))} is not allowed here; expected: {expected}"
             )

@@ -206,7 +206,7 @@ def test_the_published_schemas_are_valid_schemas(name) -> None:
 @pytest.mark.parametrize(
     ("document", "loc"),
     [
-        ({"category_defaults": {"docs": {"max_builder_attempts": 0}}},
+        ({"category_defaults": {"docs": {"max_builder_attempts": -1}}},
          ["category_defaults", "docs", "max_builder_attempts"]),
         ({"category_defaults": {"docs": {"max_builder_attempts": 1.5}}},
          ["category_defaults", "docs", "max_builder_attempts"]),
@@ -236,5 +236,5 @@ def test_whole_floats_are_integers_in_a_ruleset() -> None:
 
 def test_a_ruleset_text_names_the_line() -> None:
     with pytest.raises(Invalid) as caught:
-        check_ruleset_text('{\n "version": 1,\n "run_max_phases": 0\n}')
+        check_ruleset_text('{\n "version": 1,\n "run_max_phases": -1\n}')
     assert caught.value.problems[0]["msg"].startswith("line 3: ")

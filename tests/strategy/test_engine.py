@@ -101,7 +101,7 @@ def test_too_many_phases_is_a_typed_422() -> None:
         ({"run_scope": "galaxy"}, "run_scope"),
         ({"token_cap": -1}, "token_cap"),
         ({"max_phases": -1}, "max_phases"),
-        ({"max_duration_minutes": 0}, "max_duration_minutes"),
+        ({"max_duration_minutes": -1}, "max_duration_minutes"),
     ],
 )
 def test_an_option_that_no_rule_knows_is_refused_by_name(options: dict[str, Any], place: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from strategy.engine import compile_strategy
 from strategy.rules import read_rules
-from strategy.strictness import RUN_ORDERS, orders
+from strategy.strictness import LIMIT, RUN_ORDERS, orders
 from strategy.types import BacklogItem, Plan, RunOptions
 from tests.strategy.builders import aged, hash_under_two_seeds, phase, plan_of
 
@@ -30,21 +30,26 @@ WHEN = st.fixed_dictionaries(
     },
 )
 SMALL = st.integers(1, 6)
+FEW = st.integers(0, 6)
+USD = st.sampled_from([0, 0.5, 1.25, 3, 40])
 PROFILES = st.sampled_from(
     ["general_review", "security_review", "own_review", "other_review", "schema_review"]
 )
 SET = {
     "complexity": st.sampled_from(["low", "medium", "high"]),
     "ci_profile": st.sampled_from(["normal", "strict"]),
-    "max_builder_attempts": SMALL, "max_auditor_attempts": st.integers(0, 4),
-    "incident_token_cap": st.integers(1, 900_000), "max_attempt_tokens": st.integers(1, 300_000),
+    "max_builder_attempts": FEW, "max_auditor_attempts": st.integers(0, 4),
+    "incident_token_cap": st.integers(0, 900_000), "max_attempt_tokens": st.integers(0, 300_000),
+    "build_token_cap": st.integers(0, 900_000), "audit_token_cap": st.integers(0, 300_000),
+    "incident_cost_cap_usd": USD, "max_attempt_cost_usd": USD, "run_cost_cap_usd": USD,
+    "run_build_token_cap": st.integers(0, 900_000), "run_audit_token_cap": st.integers(0, 900_000),
     "ci_max_retries": SMALL, "audit_after_failures": SMALL, "auto_apply": st.booleans(),
-    "auditor_profile": PROFILES, "max_diff_lines": SMALL, "max_turns": SMALL,
+    "auditor_profile": PROFILES, "max_diff_lines": FEW, "max_turns": FEW,
     "allow": st.fixed_dictionaries({}, optional={"binary": st.booleans(), "symlinks": st.booleans()}),
-    "tier_token_cap_multiplier": st.sampled_from([0.1, 1, 5]),
+    "tier_token_cap_multiplier": st.sampled_from([0, 0.1, 1, 5]),
     "tier_ci_run_cap_multiplier": st.sampled_from([0.5, 3]),
     "tier_max_minor_issues_multiplier": st.sampled_from([0, 0.3, 4]), "tier_max_major_issues_tolerated": SMALL,
-    "run_scope": st.sampled_from(["multi_tier", "single_tier"]), "run_token_cap": st.integers(1, 6_000_000),
+    "run_scope": st.sampled_from(["multi_tier", "single_tier"]), "run_token_cap": st.integers(0, 6_000_000),
     "run_max_phases": st.integers(8, 30), "run_max_duration_minutes": SMALL,
     "run_max_minor_issues_total": st.integers(0, 40), "minor_issue_aging_runs_threshold": SMALL,
     "minor_issue_aging_tiers_threshold": SMALL,
@@ -78,8 +83,19 @@ PHASES = st.lists(PHASE, min_size=1, max_size=6)
 BASES = st.fixed_dictionaries(
     {},
     optional={
-        "category_defaults": st.just({"docs": {"auditor_profile": "own_review", "max_diff_lines": 50}}),
+        "category_defaults": st.sampled_from(
+            [
+                {"docs": {"auditor_profile": "own_review", "max_diff_lines": 50}},
+                {
+                    "docs": {"incident_token_cap": "unlimited", "max_turns": None},
+                    "*": {"audit_token_cap": 900},
+                },
+                {"*": {"incident_token_cap": "unlimited", "incident_cost_cap_usd": 1.5}},
+            ]
+        ),
         "allow": st.just({"binary": True, "symlinks": True}),
+        "run_token_cap": st.sampled_from(["unlimited", None, 0]),
+        "run_cost_cap_usd": st.sampled_from(["unlimited", None, 2.5]),
         "high_risk_categories": st.just(["docs", "own"]),
         "auditor_profile_order": st.just(["schema_review", "own_review"]),
     },
@@ -119,15 +135,21 @@ def _never_looser(rows: list[Any], rules: list[Any], base: Any) -> None:
     more = _compile(ruleset, plan).document
     order = orders(read_rules(ruleset).profile_order)
     for name in RUN_ORDERS:
-        before, after = less[name], more[name]
+        if name not in more:
+            assert name not in less, name  # a limit that nothing sets is absent
+            continue
+        before, after = less.get(name), more[name]
         if name == "severity_upgrades":
             before, after = sorted(before), sorted(after)
         assert order[name].covers(after, before), name
     for tier_id, caps in more["tier_strategies"].items():
         earlier = less["tier_strategies"][tier_id]
-        assert all(caps[name] <= earlier[name] for name in caps if name != "tier_id"), (caps, earlier)
+        assert caps.keys() >= earlier.keys(), (caps, earlier)
+        for name in caps.keys() - {"tier_id"}:
+            assert LIMIT.covers(_number(caps[name]), _number(earlier.get(name))), (name, caps, earlier)
     for phase_id, after in more["phase_strategies"].items():
         before = less["phase_strategies"][phase_id]
+        assert after.keys() >= before.keys()
         for name in order.keys() & after.keys():
             earlier = before.get(name)  # a limit that nothing set is absent
             assert order[name].covers(after[name], earlier), (phase_id, name, earlier, after[name])
@@ -138,6 +160,10 @@ def _never_looser(rows: list[Any], rules: list[Any], base: Any) -> None:
             assert now["requires_audit"] >= then["requires_audit"]
             for name in ("ci_profile", "auditor_profile"):
                 assert order[name].covers(now[name], then[name]), (size, name)
+
+
+def _number(cap: Any) -> Any:
+    return None if cap == "unlimited" else cap
 
 
 def _held(limits: dict[str, Any], size: int) -> dict[str, Any]:
