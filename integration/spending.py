@@ -168,5 +168,7 @@ def as_json(budget: Budget) -> dict[str, object]:
         "stop_by": budget.stop_by.isoformat() if budget.stop_by else None,
         "turns": budget.turns,
         "turn_cap": budget.turn_cap,
+        "cost_usd": budget.cost_usd,
+        "cost_cap_usd": budget.cost_cap_usd,
         "notice_percent": NOTICE_PERCENT,
     }

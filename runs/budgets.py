@@ -1,18 +1,21 @@
-"""Caps and the token ledger: reserve before work starts, settle after it, book what comes late.
+"""The ledger: reserve before work starts, settle after it, book what comes late.
 
 The ledger's lines are appended; the counters of run, tier and phase move in the same transaction by the
-same amounts, so that the balance is one read however long the ledger is.
+same amounts, so that the balance is one read however long the ledger is. Tokens and money go together.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import PreparedInsert
+from runs import caps, costs
+from runs.caps import Envelope, Share
+from runs.costs import Cost
 from runs.models import Attempt, Phase, Run, Tier, TokenEntry
 
 
@@ -25,174 +28,222 @@ class Usage:
     detail: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Tokens, and money in millionths of a dollar."""
+
+    tokens: int = 0
+    micro_usd: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.tokens or self.micro_usd)
+
+    def __neg__(self) -> Amount:
+        return Amount(-self.tokens, -self.micro_usd)
+
+
+NOTHING = Amount()
+UNKNOWN_USAGE = Usage(None, Attempt.UsageSource.UNKNOWN, {})
 # One statement, as it is part of every attempt: a phase, its tier and its run, by their keys.
 _COUNT = """
 WITH phase AS (
-    UPDATE runs_phase SET tokens_reserved = tokens_reserved + %s, tokens_used = tokens_used + %s
-    WHERE id = %s RETURNING run_id, tier_id
+    UPDATE runs_phase SET
+        tokens_reserved = tokens_reserved + %(held)s,
+        tokens_used = tokens_used + %(used)s,
+        audit_tokens_reserved = audit_tokens_reserved + %(audit_held)s,
+        audit_tokens_used = audit_tokens_used + %(audit)s,
+        cost_reserved_micro_usd = cost_reserved_micro_usd + %(money_held)s,
+        cost_micro_usd = cost_micro_usd + %(money)s
+    WHERE id = %(phase)s RETURNING run_id, tier_id
 ), tier AS (
-    UPDATE runs_tier AS t SET tokens_reserved = tokens_reserved + %s, tokens_used = tokens_used + %s
+    UPDATE runs_tier AS t SET
+        tokens_reserved = t.tokens_reserved + %(held)s,
+        tokens_used = t.tokens_used + %(used)s,
+        audit_tokens_reserved = t.audit_tokens_reserved + %(audit_held)s,
+        audit_tokens_used = t.audit_tokens_used + %(audit)s,
+        cost_reserved_micro_usd = t.cost_reserved_micro_usd + %(money_held)s,
+        cost_micro_usd = t.cost_micro_usd + %(money)s
     FROM phase WHERE t.id = phase.tier_id
 )
-UPDATE runs_run AS r SET tokens_reserved = tokens_reserved + %s, tokens_used = tokens_used + %s
+UPDATE runs_run AS r SET
+        tokens_reserved = r.tokens_reserved + %(held)s,
+        tokens_used = r.tokens_used + %(used)s,
+        audit_tokens_reserved = r.audit_tokens_reserved + %(audit_held)s,
+        audit_tokens_used = r.audit_tokens_used + %(audit)s,
+        cost_reserved_micro_usd = r.cost_reserved_micro_usd + %(money_held)s,
+        cost_micro_usd = r.cost_micro_usd + %(money)s
 FROM phase WHERE r.run_id = phase.run_id
 """
 _entry = PreparedInsert(TokenEntry)
-UNKNOWN_USAGE = Usage(None, Attempt.UsageSource.UNKNOWN, {})
 
 
 @dataclass(frozen=True)
-class Breach:
-    """A cap that the next piece of work would break, or has broken."""
+class Reservation:
+    """What an attempt that starts is given; what nothing limits is None and holds nothing."""
 
-    limit: str
-    level: str  # run | tier | phase
-    detail: str
+    tokens: Share
+    money: Share = field(default_factory=lambda: Share(None, ""))
 
-
-def envelope(attempt: Attempt) -> str:
-    """Return which envelope pays for the attempt."""
-    return "build" if attempt.kind == Attempt.Kind.BUILD else "audit"
-
-
-def reservation(phase: Phase) -> int:
-    """Return how many tokens one attempt of the phase holds while it works."""
-    remaining = int(phase.limits["incident_token_cap"]) - phase.tokens_used - phase.tokens_reserved
-    return max(min(int(phase.limits["max_attempt_tokens"]), remaining), 0)
+    @property
+    def held(self) -> Amount:
+        """Return what is held while it works."""
+        return Amount(self.tokens.amount or 0, self.money.amount or 0)
 
 
-def token_breach(run: Run, tier: Tier, phase: Phase) -> Breach | None:
-    """Return the cap that starting one more attempt would break, counting what is spent only.
-
-    What others hold now may come back: `must_wait` tells that apart from a breach.
-    """
-    cap = int(phase.limits["incident_token_cap"])
-    if phase.tokens_used >= cap:
-        return Breach("incident_token_cap", "phase", f"{phase.tokens_used} of {cap} tokens are spent")
-    need = min(int(phase.limits["max_attempt_tokens"]), cap - phase.tokens_used)
-    if tier.tokens_used + need > tier.token_cap:
-        return Breach(
-            "tier_token_cap",
-            "tier",
-            f"{tier.tokens_used} of {tier.token_cap} spent, the next attempt needs {need}",
-        )
-    if run.tokens_used + need > run.token_cap:
-        return Breach(
-            "run_token_cap",
-            "run",
-            f"{run.tokens_used} of {run.token_cap} spent, the next attempt needs {need}",
-        )
-    return None
+def reservation(run: Run, tier: Tier, phase: Phase, kind: Envelope) -> Reservation:
+    """Return what one attempt of the phase holds while it works."""
+    found = caps.accounts(run, tier, phase, kind)
+    return Reservation(*(caps.share(found, phase.limits, unit) for unit in caps.UNITS))
 
 
-def must_wait(run: Run, tier: Tier, phase: Phase) -> bool:
-    """Tell whether what others have reserved leaves too little for one more attempt right now."""
-    need = reservation(phase)
-    return (
-        need == 0
-        or run.tokens_used + run.tokens_reserved + need > run.token_cap
-        or tier.tokens_used + tier.tokens_reserved + need > tier.token_cap
+def reserve(attempt: Attempt, given: Reservation) -> None:
+    """Hold what an attempt that starts is given, and write it down."""
+    held = given.held
+    values = {
+        "token_cap": given.tokens.amount,
+        "token_limit": given.tokens.limit,
+        "cost_cap_micro_usd": given.money.amount,
+        "cost_limit": given.money.limit,
+        "tokens_reserved": held.tokens,
+        "cost_reserved_micro_usd": held.micro_usd,
+    }
+    for name, value in values.items():
+        setattr(attempt, name, value)
+    Attempt.objects.filter(pk=attempt.pk).update(**values)
+    _append(
+        attempt,
+        TokenEntry.Kind.RESERVE,
+        held.tokens,
+        held.micro_usd,
+        Attempt.UsageSource.DERIVED,
+        "attempt starts",
     )
+    _count(attempt, held=held)
 
 
-def issue_breach(run: Run) -> Breach | None:
-    """Return the run's issue cap if more minor issues were seen than it allows."""
-    if run.minor_issues_count > run.max_minor_issues_total:
-        return Breach(
-            "run_max_minor_issues_total",
-            "run",
-            f"{run.minor_issues_count} minor issues, {run.max_minor_issues_total} are allowed",
-        )
-    return None
+def settle(attempt: Attempt, usage: Usage, *, reason: str) -> None:
+    """Return what was held and book what was used; what is unknown is booked as unknown, never as 0."""
+    held = Amount(attempt.tokens_reserved, attempt.cost_reserved_micro_usd)
+    cost = costs.of_usage(attempt, usage.tokens, usage.detail)
+    if held or not attempt.token_entries.filter(kind=TokenEntry.Kind.RELEASE).exists():
+        derived = Attempt.UsageSource.DERIVED
+        _append(attempt, TokenEntry.Kind.RELEASE, held.tokens, held.micro_usd, derived, reason)
+    _append(attempt, TokenEntry.Kind.SETTLE, usage.tokens, cost.micro_usd, usage.source, reason)
+    _count(attempt, held=-held, used=Amount(usage.tokens or 0, cost.micro_usd or 0))
+    attempt.tokens_reserved = attempt.cost_reserved_micro_usd = 0
+    _keep(attempt, usage, cost)
 
 
-def gate_breach(tier: Tier) -> Breach | None:
-    """Return the tier's gate-run cap if one more gate would break it."""
-    if tier.ci_runs_used + 1 > tier.ci_run_cap:
-        return Breach(
-            "tier_ci_run_cap", "tier", f"{tier.ci_runs_used} of {tier.ci_run_cap} gate runs are used"
-        )
-    return None
+def book_late(attempt: Attempt, usage: Usage) -> None:
+    """Book usage that arrived after the attempt was settled, over any cap: it is spent all the same.
+
+    Neither figure may be lower than what was booked: a figure that is unknown now stays what it was.
+    """
+    cost = costs.of_usage(attempt, usage.tokens, usage.detail)
+    more = Amount(_risen(attempt.tokens_used, usage.tokens), _risen(attempt.cost_micro_usd, cost.micro_usd))
+    _append(attempt, TokenEntry.Kind.ADJUST, more.tokens, more.micro_usd, usage.source, "reported late")
+    _count(attempt, used=more)
+    if usage.tokens is None:
+        usage = Usage(attempt.tokens_used, attempt.usage_source, usage.detail)
+    if cost.micro_usd is None:
+        cost = Cost(attempt.cost_micro_usd, attempt.priced_micro_usd)
+    _keep(attempt, usage, cost)
 
 
-def _count(attempt: Attempt, *, reserved: int = 0, used: int = 0) -> None:
+def adjust(phase: Phase, tokens: int, *, reason: str) -> int:
+    """Bring the phase's spent tokens to an absolute figure by signed entries; return the difference.
+
+    The builders' envelope takes it; what is less than builders have used is taken from the auditors'. The caller
+    holds the run's row lock and has read the phase under it.
+    """
+    change = tokens - phase.tokens_used
+    if not change:
+        return 0
+    of_build = max(change, phase.audit_tokens_used - phase.tokens_used)
+    parts: tuple[tuple[Envelope, int], ...] = (("build", of_build), ("audit", change - of_build))
+    for kind, part in parts:
+        if part:
+            TokenEntry.objects.create(
+                run_id=phase.run_id,
+                tier_id=phase.tier_id,
+                phase=phase,
+                kind=TokenEntry.Kind.ADJUST,
+                envelope=kind,
+                tokens=part,
+                micro_usd=0,
+                usage_source=Attempt.UsageSource.REPORTED,
+                reason=reason,
+                at=clock.now(),
+            )
+    _add(phase.pk, used=Amount(change), audit=change - of_build)
+    phase.tokens_used, phase.audit_tokens_used = tokens, phase.audit_tokens_used + change - of_build
+    return change
+
+
+def _risen(before: int | None, now: int | None) -> int:
+    return 0 if now is None else max(now - (before or 0), 0)
+
+
+def _count(attempt: Attempt, *, held: Amount = NOTHING, used: Amount = NOTHING) -> None:
     """Add to the counters of attempt's phase, tier and run. Callers hold the run's row lock."""
-    if reserved or used:
-        _add(attempt.phase_id, reserved=reserved, used=used)
+    if held or used:
+        is_audit = caps.envelope(attempt) == "audit"
+        _add(
+            attempt.phase_id,
+            held=held,
+            used=used,
+            audit_held=held.tokens if is_audit else 0,
+            audit=used.tokens if is_audit else 0,
+        )
 
 
-def _add(phase_pk: int, *, reserved: int = 0, used: int = 0) -> None:
+def _add(
+    phase_pk: int, *, held: Amount = NOTHING, used: Amount = NOTHING, audit_held: int = 0, audit: int = 0
+) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, [reserved, used, phase_pk, reserved, used, reserved, used])
+        cursor.execute(
+            _COUNT,
+            {
+                "phase": phase_pk,
+                "held": held.tokens,
+                "used": used.tokens,
+                "audit_held": audit_held,
+                "audit": audit,
+                "money_held": held.micro_usd,
+                "money": used.micro_usd,
+            },
+        )
 
 
-def _append(attempt: Attempt, kind: str, tokens: int | None, source: str, reason: str) -> None:
+def _append(
+    attempt: Attempt, kind: str, tokens: int | None, micro_usd: int | None, source: str, reason: str
+) -> None:
     _entry(
         run_id=attempt.run_id,
         tier_id=attempt.phase.tier_id,
         phase_id=attempt.phase_id,
         attempt=attempt,
         kind=kind,
-        envelope=envelope(attempt),
+        envelope=caps.envelope(attempt),
         tokens=tokens,
+        micro_usd=micro_usd,
         usage_source=source,
         reason=reason,
         at=clock.now(),
     )
 
 
-def reserve(attempt: Attempt, tokens: int) -> None:
-    """Hold tokens for an attempt that starts."""
-    attempt.tokens_reserved = tokens
-    Attempt.objects.filter(pk=attempt.pk).update(tokens_reserved=tokens)
-    _append(attempt, TokenEntry.Kind.RESERVE, tokens, Attempt.UsageSource.DERIVED, "attempt starts")
-    _count(attempt, reserved=tokens)
-
-
-def settle(attempt: Attempt, usage: Usage, *, reason: str) -> None:
-    """Return what was held and book what was used; unknown usage is booked as unknown, never as 0."""
-    held = attempt.tokens_reserved
-    if held or not attempt.token_entries.filter(kind=TokenEntry.Kind.RELEASE).exists():
-        _append(attempt, TokenEntry.Kind.RELEASE, held, Attempt.UsageSource.DERIVED, reason)
-    _append(attempt, TokenEntry.Kind.SETTLE, usage.tokens, usage.source, reason)
-    _count(attempt, reserved=-held, used=usage.tokens or 0)
-    attempt.tokens_reserved, attempt.tokens_used = 0, usage.tokens
-    attempt.usage_source, attempt.usage = usage.source, usage.detail
-    Attempt.objects.filter(pk=attempt.pk).update(
-        tokens_reserved=0, tokens_used=usage.tokens, usage_source=usage.source, usage=usage.detail
-    )
-
-
-def book_late(attempt: Attempt, usage: Usage) -> None:
-    """Book usage that arrived after the attempt was settled, over any cap: it is spent all the same."""
-    before = attempt.tokens_used or 0
-    now = usage.tokens or 0
-    _append(attempt, TokenEntry.Kind.ADJUST, now - before, usage.source, "reported late")
-    _count(attempt, used=now - before)
-    attempt.tokens_used, attempt.usage_source, attempt.usage = now, usage.source, usage.detail
-    Attempt.objects.filter(pk=attempt.pk).update(
-        tokens_used=now, usage_source=usage.source, usage=usage.detail
-    )
-
-
-def adjust(phase: Phase, tokens: int, *, reason: str) -> int:
-    """Bring the phase's spent tokens to an absolute figure by one signed entry; return the difference.
-
-    The caller holds the run's row lock and has read the phase under it.
-    """
-    change = tokens - phase.tokens_used
-    if change:
-        TokenEntry.objects.create(
-            run_id=phase.run_id,
-            tier_id=phase.tier_id,
-            phase=phase,
-            kind=TokenEntry.Kind.ADJUST,
-            envelope="build",
-            tokens=change,
-            usage_source=Attempt.UsageSource.REPORTED,
-            reason=reason,
-            at=clock.now(),
-        )
-        _add(phase.pk, used=change)
-        phase.tokens_used = tokens
-    return change
+def _keep(attempt: Attempt, usage: Usage, cost: Cost) -> None:
+    """Keep what the attempt is now known to have used, in memory and in its row."""
+    values = {
+        "tokens_reserved": attempt.tokens_reserved,
+        "cost_reserved_micro_usd": attempt.cost_reserved_micro_usd,
+        "tokens_used": usage.tokens,
+        "usage_source": usage.source,
+        "usage": usage.detail,
+        "priced_micro_usd": cost.priced,
+        "cost_micro_usd": cost.micro_usd,
+    }
+    for name, value in values.items():
+        setattr(attempt, name, value)
+    Attempt.objects.filter(pk=attempt.pk).update(**values)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from django.db.models import F, Q
 
-from runs import budgets, outbox, ports
+from runs import caps, outbox, ports
 from runs.endings import fail_phase
 from runs.lifecycle import AttemptState, Cause, PhaseState
 from runs.models import Attempt, Phase, Run, Tier
@@ -24,7 +24,7 @@ def serve_next(run: Run) -> None:
         phase = attempt.phase
         if attempt.base_commit != run.head_commit:
             rebase(phase, attempt, run.head_commit)
-        elif breach := budgets.gate_breach(phase.tier):
+        elif breach := caps.gate_breach(phase.tier):
             fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
         else:
             _dispatch(run, phase, attempt)

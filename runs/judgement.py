@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Max
 
 from autopack_site.kernel import clock
-from runs import budgets, meters, outbox, rows
+from runs import caps, meters, outbox, rows
 from runs.agents import agents_for, serving
 from runs.diff_size import held_to
 from runs.endings import close_attempt, fail_phase
@@ -66,9 +66,11 @@ def want_audit(run: Run, phase: Phase, target: Attempt | None, purpose: str) -> 
         return
     maximum = int(phase.limits["max_auditor_attempts"])
     if phase.auditor_attempts >= maximum:
-        fail_phase(phase, Cause.REVIEW, "audits-exhausted", f"All {maximum} audits are used")
+        fail_phase(
+            phase, Cause.REVIEW, "audits-exhausted", f"All {maximum} audits are used (max_auditor_attempts)"
+        )
         return
-    if breach := budgets.token_breach(run, phase.tier, phase):
+    if breach := caps.start_breach(run, phase.tier, phase, "audit"):
         fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
         return
     if phase.state != PhaseState.GATE:
@@ -123,7 +125,10 @@ def after_failure(run: Run, phase: Phase, attempt: Attempt, cause: Cause) -> Non
     elif builders_left and not stuck:
         requeue(phase, f"{attempt.failure_code}: {attempt.failure_reason}"[:500])
     else:
-        fail_phase(phase, final_cause(phase, cause), attempt.failure_code, attempt.failure_reason)
+        reason = attempt.failure_reason
+        if not builders_left:
+            reason = f"{reason} (all {maximum} builder attempts are used: max_builder_attempts)"
+        fail_phase(phase, final_cause(phase, cause), attempt.failure_code, reason)
 
 
 def final_cause(phase: Phase, last: Cause) -> Cause:

@@ -13,9 +13,10 @@ from typing import Any
 from django.conf import settings
 
 from autopack_site.kernel import clock
-from runs import budgets, rows
+from runs import budgets, caps, costs, rows
 from runs.figures import Figures, names_of, read
 from runs.models import Attempt, Meter
+from strategy.limits import dollars
 
 NOTICE_PERCENT = 80
 _RANK = {"ok": 0, "nearly_spent": 1, "spent": 2}
@@ -23,11 +24,12 @@ _RANK = {"ok": 0, "nearly_spent": 1, "spent": 2}
 
 @dataclass(frozen=True)
 class Cap:
-    """One cap of an attempt: its name, what is spent of it (None: unknown) and how much that may be."""
+    """One cap of an attempt: its name, what is spent of it (None: unknown) and how much that may be, in its unit."""
 
     name: str
     spent: int | None
     cap: int
+    unit: caps.Unit = "tokens"
 
     @property
     def state(self) -> str:
@@ -38,10 +40,18 @@ class Cap:
             return "spent"
         return "nearly_spent" if self.spent * 100 >= NOTICE_PERCENT * self.cap else "ok"
 
+    @property
+    def words(self) -> str:
+        """Return what is spent of what."""
+        return f"{caps.shown(self.unit, self.spent or 0)} of {caps.shown(self.unit, self.cap)}"
+
 
 @dataclass(frozen=True)
 class Budget:
-    """What an agent is told of its budget. `spent` and `cap` are tokens; `limit` is the cap that `state` is about."""
+    """What an agent is told of its budget. `spent` and `cap` are tokens; `limit` is the cap that `state` is about.
+
+    Money is in millionths of a dollar. None: unknown, or no cap.
+    """
 
     spent: int | None
     cap: int | None
@@ -50,6 +60,18 @@ class Budget:
     stop_by: datetime | None = None
     turns: int | None = None
     turn_cap: int | None = None
+    cost_micro_usd: int | None = None
+    cost_cap_micro_usd: int | None = None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it has cost so far, in dollars."""
+        return dollars(self.cost_micro_usd)
+
+    @property
+    def cost_cap_usd(self) -> float | None:
+        """What it may cost, in dollars."""
+        return dollars(self.cost_cap_micro_usd)
 
 
 @dataclass(frozen=True)
@@ -61,29 +83,33 @@ class Change:
     data: dict[str, Any]
 
 
-def caps_of(attempt: Attempt, limits: dict[str, Any] | None, figures: Figures) -> list[Cap]:
-    """Return the caps of an attempt: the tokens that it was given and, where the strategy has them, turns.
+def caps_of(
+    attempt: Attempt, limits: dict[str, Any] | None, figures: Figures, micro_usd: int | None
+) -> list[Cap]:
+    """Return the caps of an attempt: the tokens and the money that it was given and, where there are any, turns.
 
     None without limits: an attempt that has ended is judged no more.
     """
-    caps: list[Cap] = []
+    found: list[Cap] = []
     if limits is None:
-        return caps
+        return found
     if attempt.token_cap is not None:
-        is_share = attempt.token_cap == int(limits.get("max_attempt_tokens") or 0)
-        name = "max_attempt_tokens" if is_share else "incident_token_cap"
-        caps.append(Cap(name, figures.total, attempt.token_cap))
+        found.append(Cap(attempt.token_limit or "max_attempt_tokens", figures.total, attempt.token_cap))
+    if attempt.cost_cap_micro_usd is not None:
+        found.append(Cap(attempt.cost_limit, micro_usd, attempt.cost_cap_micro_usd, "micro_usd"))
     turns = limits.get("max_turns")
     if isinstance(turns, int):
-        caps.append(Cap("max_turns", figures.turns, turns))
-    return caps
+        found.append(Cap("max_turns", figures.turns, turns))
+    return found
 
 
 def budget_of(attempt: Attempt, meter: Meter | None, limits: dict[str, Any]) -> Budget:
     """Return what the attempt's agent is told now."""
     turn_cap = limits.get("max_turns")
     if meter is None:
-        return Budget(None, attempt.token_cap, turn_cap=turn_cap)
+        return Budget(
+            None, attempt.token_cap, turn_cap=turn_cap, cost_cap_micro_usd=attempt.cost_cap_micro_usd
+        )
     return Budget(
         spent=meter.tokens,
         cap=attempt.token_cap,
@@ -92,6 +118,8 @@ def budget_of(attempt: Attempt, meter: Meter | None, limits: dict[str, Any]) -> 
         stop_by=meter.stop_by,
         turns=meter.turns,
         turn_cap=turn_cap,
+        cost_micro_usd=meter.cost_micro_usd,
+        cost_cap_micro_usd=attempt.cost_cap_micro_usd,
     )
 
 
@@ -114,10 +142,11 @@ def report(
     meter.reports += 1
     meter.reported_at = now
     meter.figures = grown.to_json()
-    meter.tokens, meter.turns, meter.cost_micro_usd = grown.total, grown.turns, grown.cost_micro_usd
-    caps = caps_of(attempt, limits, grown)
-    if caps:
-        worst = max(caps, key=lambda cap: (_RANK[cap.state], (cap.spent or 0) / cap.cap if cap.cap else 1.0))
+    meter.tokens, meter.turns = grown.total, grown.turns
+    meter.cost_micro_usd = costs.of(attempt, grown, limits or {}).micro_usd
+    found = caps_of(attempt, limits, grown, meter.cost_micro_usd)
+    if found:
+        worst = max(found, key=lambda cap: (_RANK[cap.state], (cap.spent or 0) / cap.cap if cap.cap else 1.0))
         if _RANK[worst.state] > _RANK[str(meter.state)]:
             meter.state, meter.limit = worst.state, worst.name
             if worst.state == "spent":
@@ -125,8 +154,14 @@ def report(
             changes.append(
                 Change(
                     f"budget_{worst.state}",
-                    f"{worst.name}: {worst.spent} of {worst.cap} are spent",
-                    {"attempt": attempt.pk, "limit": worst.name, "spent": worst.spent, "cap": worst.cap},
+                    f"{worst.name}: {worst.words} are spent",
+                    {
+                        "attempt": attempt.pk,
+                        "limit": worst.name,
+                        "unit": worst.unit,
+                        "spent": worst.spent,
+                        "cap": worst.cap,
+                    },
                 )
             )
     meter.save()
@@ -179,7 +214,12 @@ def settle(attempt: Attempt, usage: budgets.Usage, *, reason: str) -> None:
 def book_late(attempt: Attempt, usage: budgets.Usage) -> bool:
     """Book what came after the attempt was settled; a lower figure is ignored. Tell whether anything was booked."""
     usage = known(attempt, usage)
-    if usage.tokens is None or (attempt.tokens_used is not None and usage.tokens <= attempt.tokens_used):
-        return False
-    budgets.book_late(attempt, usage)
-    return True
+    cost = costs.of_usage(attempt, usage.tokens, usage.detail)
+    is_news = _is_more(attempt.tokens_used, usage.tokens) or _is_more(attempt.cost_micro_usd, cost.micro_usd)
+    if is_news:
+        budgets.book_late(attempt, usage)
+    return is_news
+
+
+def _is_more(before: int | None, now: int | None) -> bool:
+    return now is not None and (before is None or now > before)

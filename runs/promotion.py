@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runs.caps import shown
 from runs.lifecycle import RunState
 from runs.models import Run, Tier
+from strategy.limits import written
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,19 @@ def reasons_against(run: Run, tiers: Sequence[Tier]) -> list[Reason]:
     dirty = [tier.tier_id for tier in tiers if tier.cleanliness != "clean"]
     if dirty:
         reasons.append(Reason("tier-not-clean", ", ".join(dirty)))
-    if run.state == RunState.DONE_FAILED_BUDGET_EXHAUSTED or run.tokens_used > run.token_cap:
-        reasons.append(Reason("budget-failure", f"{run.tokens_used} of {run.token_cap} tokens are used"))
+    if run.state == RunState.DONE_FAILED_BUDGET_EXHAUSTED or run.overrun or run.cost_overrun:
+        reasons.append(Reason("budget-failure", _spent(run)))
     if run.minor_issues_count > run.max_minor_issues_total:
         counts = f"{run.minor_issues_count} of {run.max_minor_issues_total} allowed"
         reasons.append(Reason("excess-minor-issues", counts))
     return reasons
+
+
+def _spent(run: Run) -> str:
+    text = f"{run.tokens_used} of {written(run.token_cap)} tokens are used"
+    if run.cost_cap_micro_usd is not None:
+        text += f", {shown('micro_usd', run.cost_micro_usd)} of {shown('micro_usd', run.cost_cap_micro_usd)}"
+    return text
 
 
 def is_eligible(run: Run, tiers: Sequence[Tier]) -> tuple[bool, list[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run, Tier
 from strategy import defaults
+from strategy.limits import cap_of
 from strategy.models import Ruleset
 from strategy.rules import Rules, read_rules
 from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
@@ -29,6 +30,7 @@ class PastAttempt:
     is_counted: bool
     purpose: str
     tokens: int | None
+    micro_usd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def read_past(run_ids: Sequence[str]) -> Iterator[PastRun]:
     )  # fmt: skip
     attempts = _grouped(
         Attempt.objects.filter(run__in=run_ids).order_by("created_at", "id").values(
-            "run_id", "phase_id", "kind", "state", "purpose", "tokens_used"
+            "run_id", "phase_id", "kind", "state", "purpose", "tokens_used", "cost_micro_usd"
         )
     )  # fmt: skip
     for run_id in run_ids:
@@ -143,6 +145,7 @@ def _past(
                 attempt["state"] in _COUNTED,
                 attempt["purpose"],
                 attempt["tokens_used"],
+                attempt["cost_micro_usd"],
             )
             for attempt in attempts
         ),
@@ -175,7 +178,7 @@ def asked_options(row: Mapping[str, Any], rules: Rules) -> RunOptions:
     ruled = {
         "safety_profile": ("safety_profile", rules.default_safety_profile),
         "run_scope": ("run_scope", defaults.RUN_SCOPE_ALIASES.get(scope, scope)),
-        "token_cap": ("run_token_cap", rules.run_token_cap),
+        "token_cap": ("run_token_cap", cap_of(rules.run_token_cap)),
         "max_phases": ("run_max_phases", rules.run_max_phases),
         "max_duration_minutes": ("run_max_duration_minutes", rules.run_max_duration_minutes),
     }

@@ -8,15 +8,32 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autopack_site.kernel.errors import AutopackError
+from runs import caps
 from runs.replay_read import PastAttempt, PastRun
 from strategy import debt
 from strategy.engine import decide
 from strategy.errors import TooManyPhases
+from strategy.limits import cap_of, micro_usd
 from strategy.rules import Rules
 from strategy.types import Plan
 
 _GATES = ("normal", "strict")
 _BUILD, _AUDIT = "build", "audit"
+_Name = tuple[str, str, caps.Unit, str]
+_NAMES: dict[str, tuple[_Name, ...]] = {
+    level: (
+        (whole, f"{level}_token_cap" if level != "phase" else whole, "tokens", ""),
+        (f"{own}build_token_cap", f"{prefix}build_token_cap", "tokens", _BUILD),
+        (f"{own}audit_token_cap", f"{prefix}audit_token_cap", "tokens", _AUDIT),
+        (money, f"{level}_cost_cap_usd" if level != "phase" else money, "micro_usd", ""),
+    )
+    for level, own, prefix, whole, money in (
+        ("phase", "", "", "incident_token_cap", "incident_cost_cap_usd"),
+        ("tier", "", "tier_", "token_cap", "cost_cap_usd"),
+        ("run", "run_", "run_", "run_token_cap", "run_cost_cap_usd"),
+    )
+}
+"""Of each level: a cap's key in the document, its name, its unit, and the envelope that it is about ("": both)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +121,7 @@ class _Walk:
         self.approved: set[str] = set()
         self.over: list[str] = []
         self._ended: set[str] = set()
-        self._spent: Counter[tuple[str, str]] = Counter()
+        self._spent: Counter[tuple[str, str, str]] = Counter()
         self._counted: Counter[tuple[str, str]] = Counter()
 
     def follow(self) -> None:
@@ -123,38 +140,47 @@ class _Walk:
             self._end(attempt.phase_id)
 
     def _stop_before(self, attempt: PastAttempt) -> Stop | None:
-        """Return the cap that keeps the attempt from starting (`budgets.token_breach`, `judgement`)."""
+        """Return the cap that keeps the attempt from starting (`caps.start_breach`)."""
         phase_id = attempt.phase_id
         row, tier_id = self.rows[phase_id], self.tier_of[phase_id]
         place = f"phase {phase_id}"
         for kind, cap in ((_BUILD, "max_builder_attempts"), (_AUDIT, "max_auditor_attempts")):
             if attempt.kind == kind and self._counted[kind, phase_id] >= row[cap]:
                 return Stop(cap, "phase", place, f"{row[cap]} attempts are allowed")
-        cap, spent = row["incident_token_cap"], self._spent["phase", phase_id]
-        if spent >= cap:
-            return Stop("incident_token_cap", "phase", place, f"{spent} of {cap} tokens were spent")
-        need = min(row["max_attempt_tokens"], cap - spent)
-        of_tier, tier_cap = (
-            self._spent["tier", tier_id],
-            self.document["tier_strategies"][tier_id]["token_cap"],
-        )
-        said = "of {} tokens were spent, the next attempt needs {}"
-        if of_tier + need > tier_cap:
-            return Stop("tier_token_cap", "phase", place, f"{of_tier} {said.format(tier_cap, need)}")
-        run_cap = self.document["run_token_cap"]
-        if self.tokens + need > run_cap:
-            return Stop("run_token_cap", "run", place, f"{self.tokens} {said.format(run_cap, need)}")
-        return None
+        breach = caps.breach_of(list(self._accounts(phase_id, tier_id, _envelope(attempt))), row)
+        if breach is None:
+            return None
+        level = "run" if breach.level == "run" and attempt.kind == _BUILD else "phase"
+        return Stop(breach.limit, level, place, breach.detail)
+
+    def _accounts(self, phase_id: str, tier_id: str, envelope: caps.Envelope) -> Iterator[caps.Account]:
+        """Yield what the attempt draws on (`caps.accounts`): a replay holds nothing, as it knows no time."""
+        document = self.document
+        for level, subject, row, names in (
+            ("phase", phase_id, self.rows[phase_id], _NAMES["phase"]),
+            ("tier", tier_id, document["tier_strategies"][tier_id], _NAMES["tier"]),
+            ("run", "", document, _NAMES["run"]),
+        ):
+            for key, name, unit, of in names:
+                if of not in ("", envelope):
+                    continue
+                cap = micro_usd(row.get(key)) if unit == "micro_usd" else cap_of(row.get(key))
+                if cap is not None:
+                    used = self._spent[level, subject, of or unit]
+                    yield caps.Account(name, level, unit, cap, used, 0)
 
     def _take(self, attempt: PastAttempt) -> None:
         phase_id, tokens = attempt.phase_id, attempt.tokens or 0
         self.reached[phase_id] = None
         self.tokens += tokens
-        self._spent["phase", phase_id] += tokens
-        self._spent["tier", self.tier_of[phase_id]] += tokens
+        for place in (("phase", phase_id), ("tier", self.tier_of[phase_id]), ("run", "")):
+            self._spent[(*place, "tokens")] += tokens
+            self._spent[(*place, _envelope(attempt))] += tokens
+            self._spent[(*place, "micro_usd")] += attempt.micro_usd or 0
         if attempt.is_counted:
             self._counted[attempt.kind, phase_id] += 1
-        if tokens > self.rows[phase_id]["max_attempt_tokens"] and phase_id not in self.over:
+        share = cap_of(self.rows[phase_id]["max_attempt_tokens"])
+        if share is not None and tokens > share and phase_id not in self.over:
             self.over.append(phase_id)
         if attempt.kind == _AUDIT and attempt.is_counted:
             self.audited.add(phase_id)
@@ -171,20 +197,24 @@ class _Walk:
                 todo += self.waiters.get(name, [])
 
 
+def _envelope(attempt: PastAttempt) -> caps.Envelope:
+    return "build" if attempt.kind == _BUILD else "audit"
+
+
 def _caps_of_the_whole(past: PastRun, document: Mapping[str, Any]) -> Iterator[Stop]:
     """Yield the caps that what is known of a tier or run as a whole passes; where exactly is not known."""
     is_critical = document["safety_profile"] == "safety_critical"
-    for tier_id, caps in document["tier_strategies"].items():
+    for tier_id, row in document["tier_strategies"].items():
         was = past.tiers[tier_id]
         place = f"tier {tier_id}"
-        if was.gate_runs > caps["ci_run_cap"]:
-            text = f"{was.gate_runs} gate runs, {caps['ci_run_cap']} are allowed"
+        if was.gate_runs > row["ci_run_cap"]:
+            text = f"{was.gate_runs} gate runs, {row['ci_run_cap']} are allowed"
             yield Stop("ci_run_cap", "tier", place, text)
-        if is_critical and was.major_issues > caps["max_major_issues_tolerated"]:
-            text = f"{was.major_issues} major issues, {caps['max_major_issues_tolerated']} are tolerated"
+        if is_critical and was.major_issues > row["max_major_issues_tolerated"]:
+            text = f"{was.major_issues} major issues, {row['max_major_issues_tolerated']} are tolerated"
             yield Stop("tier_max_major_issues_tolerated", "tier", place, text)
-        if document["run_scope"] == "single_tier" and was.minor_issues > caps["max_minor_issues_tolerated"]:
-            text = f"{was.minor_issues} minor issues, {caps['max_minor_issues_tolerated']} are tolerated"
+        if document["run_scope"] == "single_tier" and was.minor_issues > row["max_minor_issues_tolerated"]:
+            text = f"{was.minor_issues} minor issues, {row['max_minor_issues_tolerated']} are tolerated"
             yield Stop("tier_max_minor_issues_tolerated", "tier", place, text)
     most = document["run_max_minor_issues_total"]
     if past.minor_issues > most:

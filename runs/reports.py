@@ -27,8 +27,8 @@ ROW_FIELDS = (
 )  # fmt: skip
 
 
-def token_utilization(used: int, cap: int) -> float:
-    """Return used / cap; 0.0 where the cap is 0."""
+def token_utilization(used: int, cap: int | None) -> float:
+    """Return used / cap; 0.0 where the cap is 0, or there is none."""
     return used / cap if cap else 0.0
 
 
@@ -102,12 +102,13 @@ def tier_figures(run_id: str) -> Shape:
 
 
 def budget_figures(runs: RunQuerySet, *, since: datetime | None, until: datetime | None) -> Shape:
-    """Return the budget analysis of the runs that ended in the window, but for its rows. Eleven queries.
+    """Return the budget analysis of the runs that ended in the window, but for its rows. Twelve queries.
 
     `by_limit` counts runs by the limit that ended them; `by_tier` and `by_category_complexity` count the
     phases of these runs that failed by a budget, with their tokens. `audits_helped` is about all runs of the
     window: phases that an Auditor looked at after a failure, and how many of them completed; and patches that an
-    Auditor refused though no gate had. So are `by_agent`, `by_model` and `cost_per_accepted_phase` (`spend_figures`).
+    Auditor refused though no gate had. So are `by_envelope`, `by_agent`, `by_model` and `cost_per_accepted_phase`
+    (`spend_figures`).
     """
     ended = runs.ended_within(since, until)
     failed = ended.out_of_budget()
@@ -126,6 +127,7 @@ def budget_figures(runs: RunQuerySet, *, since: datetime | None, until: datetime
         "by_tier": _slices(phases.values(slice=F("tier__tier_id"))),
         "by_category_complexity": _slices(phases.values(slice=kind)),
         "overrun": spend_figures.overrun(ended),
+        "by_envelope": spend_figures.by_envelope(ended),
         "by_agent": spend_figures.by_agent(ended, MAX_SLICES),
         "by_model": spend_figures.by_model(ended, MAX_SLICES),
         "cost_per_accepted_phase": spend_figures.accepted(ended),

@@ -28,6 +28,7 @@ from runs.figures import MAX_USD
 from runs.lifecycle import AttemptState, PhaseState
 from runs.models import Attempt, Phase
 from runs.querysets import RunQuerySet
+from strategy.limits import MICRO, dollars
 
 Shape = dict[str, Any]
 NOBODY = "unknown"
@@ -50,10 +51,10 @@ _OVER = Case(
 
 
 def _attempts(ended: RunQuerySet) -> Any:
-    """Return the attempts that an agent worked on, with `cost`."""
+    """Return the attempts that an agent worked on, with `said`: the cost that it reported."""
     worked = Attempt.objects.filter(run__in=ended.order_by().values("pk")).exclude(agent="")
     # an auditor's own patch is paid by its audit
-    return worked.exclude(kind=Attempt.Kind.AUDIT_PATCH).alias(shape=_SHAPE).annotate(cost=_COST).order_by()
+    return worked.exclude(kind=Attempt.Kind.AUDIT_PATCH).alias(shape=_SHAPE).annotate(said=_COST).order_by()
 
 
 def by_agent(ended: RunQuerySet, most: int) -> dict[str, Shape]:
@@ -67,6 +68,12 @@ def by_model(ended: RunQuerySet, most: int) -> dict[str, Shape]:
     return _grouped(_attempts(ended).annotate(slice=name), most)
 
 
+def by_envelope(ended: RunQuerySet) -> dict[str, Shape]:
+    """Return the sums of what builders and what auditors spent."""
+    kind = Case(When(kind=Attempt.Kind.BUILD, then=Value("build")), default=Value("audit"))
+    return _grouped(_attempts(ended).annotate(slice=kind), 2)
+
+
 def _grouped(attempts: Any, most: int) -> dict[str, Shape]:
     rows = (
         attempts.values("slice")
@@ -76,8 +83,10 @@ def _grouped(attempts: Any, most: int) -> dict[str, Shape]:
             spent=Sum("tokens_used"),
             unknown=Count("pk", filter=Q(tokens_used=None)),
             over=Sum(_OVER),
-            dollars=Sum("cost"),
-            priced=Count("cost"),
+            reported=Sum("said"),
+            by_table=Sum("priced_micro_usd"),
+            money=Sum("cost_micro_usd"),
+            known=Count("cost_micro_usd"),
         )
         .order_by(F("spent").desc(nulls_last=True), "slice")[:most]
     )
@@ -88,8 +97,10 @@ def _grouped(attempts: Any, most: int) -> dict[str, Shape]:
             "tokens_used": _whole(row["spent"]),
             "unknown_usage": row["unknown"],
             "overrun": int(row["over"] or 0),
-            "cost_usd": _dollars(row["dollars"]),
-            "unknown_cost": row["attempts"] - row["priced"],
+            "cost_usd": dollars(_whole(row["money"])),
+            "reported_usd": None if row["reported"] is None else round(float(row["reported"]), 6),
+            "priced_usd": dollars(_whole(row["by_table"])),
+            "unknown_cost": row["attempts"] - row["known"],
         }
         for row in rows
     }
@@ -102,24 +113,29 @@ def accepted(ended: RunQuerySet) -> Shape:
         attempts=Count("pk"),
         spent=Sum("tokens_used"),
         unknown=Count("pk", filter=Q(tokens_used=None)),
-        dollars=Sum("cost"),
-        priced=Count("cost"),
+        money=Sum("cost_micro_usd"),
+        known=Count("cost_micro_usd"),
     )
-    tokens, dollars = _whole(sums["spent"]), _dollars(sums["dollars"])
+    tokens, money = _whole(sums["spent"]), dollars(_whole(sums["money"]))
     return {
         "accepted_phases": phases,
         "tokens": tokens / phases if phases and tokens is not None else None,
-        "cost_usd": dollars / phases if phases and dollars is not None else None,
+        "cost_usd": money / phases if phases and money is not None else None,
         "unknown_usage": sums["unknown"],
-        "unknown_cost": sums["attempts"] - sums["priced"],
+        "unknown_cost": sums["attempts"] - sums["known"],
     }
 
 
 def overrun(ended: RunQuerySet) -> Shape:
-    """Return how many runs spent more than their cap, and how many tokens beyond it: late reports are booked."""
-    over = ended.filter(tokens_used__gt=F("token_cap")).order_by()
-    sums = over.aggregate(runs=Count("pk"), tokens=Coalesce(Sum(F("tokens_used") - F("token_cap")), 0))
-    return {"runs": sums["runs"], "tokens": int(sums["tokens"])}
+    """Return how many runs spent more than a cap of theirs, and how much beyond it: late reports are booked."""
+    tokens, money = F("tokens_used") - F("token_cap"), F("cost_micro_usd") - F("cost_cap_micro_usd")
+    over = ended.filter(Q(tokens_used__gt=F("token_cap")) | Q(cost_micro_usd__gt=F("cost_cap_micro_usd")))
+    sums = over.order_by().aggregate(
+        runs=Count("pk"),
+        tokens=Coalesce(Sum(Greatest(tokens, Value(0))), 0),
+        money=Coalesce(Sum(Greatest(money, Value(0))), 0),
+    )
+    return {"runs": sums["runs"], "tokens": int(sums["tokens"]), "cost_usd": int(sums["money"]) / MICRO}
 
 
 def objections(ended: RunQuerySet) -> int:
@@ -139,7 +155,3 @@ def objections(ended: RunQuerySet) -> int:
 
 def _whole(value: Any) -> int | None:
     return None if value is None else int(value)
-
-
-def _dollars(value: Any) -> float | None:
-    return None if value is None else round(float(value), 6)

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError
-from runs import agents, budgets, gate_queue, outbox, ports, rows
+from runs import agents, caps, gate_queue, outbox, ports, rows
 from runs.endings import cleanliness, close_tier, end_run, fail_phase, finish_run, release, skip_phase
 from runs.errors import RunNotFound
 from runs.judgement import give_back
@@ -156,7 +156,7 @@ def advance(run: Run) -> None:
         minutes = run.max_duration_minutes
         end_run(run, Cause.BUDGET, "run_max_duration_minutes", f"The run is over its {minutes} minutes")
         return
-    if breach := budgets.issue_breach(run):
+    if breach := caps.issue_breach(run):
         end_run(run, Cause.BUDGET, breach.limit, breach.detail)
         return
     if has_expired:
@@ -303,13 +303,13 @@ def _is_turn(phase: Phase, earlier: list[Phase], by_id: dict[str, Phase]) -> boo
 
 
 def _make_ready(run: Run, tier: Tier, phase: Phase) -> None:
-    if breach := budgets.token_breach(run, tier, phase):
+    if breach := caps.start_breach(run, tier, phase, "build"):
         if breach.level == "run":
             end_run(run, Cause.BUDGET, breach.limit, breach.detail)
         else:
             fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
         return
-    if budgets.must_wait(run, tier, phase):
+    if caps.must_wait(run, tier, phase, "build"):
         return
     now = clock.database_now()
     phase.ready_at = now

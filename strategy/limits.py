@@ -66,6 +66,11 @@ def usd(micro: int) -> int | float:
     return micro // MICRO if micro % MICRO == 0 else micro / MICRO
 
 
+def dollars(micro: int | None) -> float | None:
+    """Return millionths as dollars; None stays None."""
+    return None if micro is None else micro / MICRO
+
+
 def exact(multiplier: int | float) -> Fraction:
     """Return the decimal that a document shows, not its nearest double: 10 x 0.1 is 1."""
     return Fraction(str(multiplier))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from autopack_site.demo.facts import Facts
+from strategy.limits import written
 
 
 def show(console: Console, facts: Facts, *, took_s: float, log: str) -> None:
@@ -24,7 +25,7 @@ def show(console: Console, facts: Facts, *, took_s: float, log: str) -> None:
     say.line(f"  issues   {len(facts.issues)}")
     for issue in facts.issues:
         say.line(f"           {issue}")
-    say.line(f"  tokens   {run.tokens_used:,} of {run.token_cap:,}: these builders ask no model")
+    say.line(f"  tokens   {run.tokens_used:,} of {written(run.token_cap)}: these builders ask no model")
     say.line(
         f"  a clone of the branch passes {facts.clone_tests - facts.clone_failures} of {facts.clone_tests} tests"
     )

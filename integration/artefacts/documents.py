@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from integration.artefacts.rows import RunRows
-from integration.artefacts.text import block, code, iso, markdown, table
+from integration.artefacts.text import block, code, iso, markdown, money, table
 from integration.models import GateRun
 from runs.models import Attempt, Phase, Tier
+from strategy.limits import micro_usd, written
 
 
 def tier_document(rows: RunRows, tier: Tier) -> bytes:
@@ -30,7 +31,9 @@ def tier_document(rows: RunRows, tier: Tier) -> bytes:
         table(
             ("Budget", "Used", "Cap"),
             [
-                ("Tokens", tier.tokens_used, tier.token_cap),
+                ("Tokens", tier.tokens_used, written(tier.token_cap)),
+                ("Tokens of auditors", tier.audit_tokens_used, code(tier.audit_token_cap)),
+                ("Dollars, as far as known", money(tier.cost_micro_usd), money(tier.cost_cap_micro_usd)),
                 ("Tokens held by work in progress", tier.tokens_reserved, "-"),
                 ("Gate runs", tier.ci_runs_used, tier.ci_run_cap),
                 ("Minor issues", tier.minor_issues_count, tier.max_minor_issues),
@@ -118,6 +121,12 @@ def _limits(phase: Phase) -> str:
             ("Builds", phase.builder_attempts, code(limits.get("max_builder_attempts"))),
             ("Audits", phase.auditor_attempts, code(limits.get("max_auditor_attempts"))),
             ("Tokens", phase.tokens_used, code(limits.get("incident_token_cap"))),
+            ("Tokens of auditors", phase.audit_tokens_used, code(limits.get("audit_token_cap"))),
+            (
+                "Dollars, as far as known",
+                money(phase.cost_micro_usd),
+                money(micro_usd(limits.get("incident_cost_cap_usd"))),
+            ),
             ("Tokens held by work in progress", phase.tokens_reserved, "-"),
             ("Attempts lost with their worker", phase.lost_attempts, "-"),
             ("Gate profile", code(limits.get("ci_profile")), "-"),

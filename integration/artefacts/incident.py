@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from autopack_site.kernel.visible import visible
@@ -11,7 +12,8 @@ from integration.artefacts.names import Place
 from integration.artefacts.rows import RunRows
 from integration.artefacts.text import block, code, iso, json_bytes, json_line, markdown, table
 from integration.redaction import redact, redact_bytes
-from runs.models import Attempt, Phase, Transition
+from runs.models import Attempt, Phase, Run, Tier, Transition
+from strategy.limits import cap_of, dollars, micro_usd
 
 MAX_TEXT_CHARS = 4_000
 MAX_PATCH_BYTES = 1024 * 1024
@@ -178,6 +180,8 @@ def _attempts(rows: RunRows, phases: dict[int, Phase], patches: dict[str, Place]
             "infra_failures": attempt.infra_failures,
             "tokens_used": attempt.tokens_used,
             "usage_source": attempt.usage_source,
+            "cost_usd": attempt.cost_usd,
+            "priced_usd": attempt.priced_usd,
             "gates": gates.get(attempt.pk, []),
             "created_at": iso(attempt.created_at),
             "submitted_at": iso(attempt.submitted_at),
@@ -194,7 +198,7 @@ def _budgets(rows: RunRows) -> dict[str, Any]:
     )
     return {
         "run": {
-            "tokens": _of(run.tokens_used, run.token_cap, held=run.tokens_reserved),
+            **_spending(run, run, run.token_cap),
             "phases": _of(len(rows.phases), run.max_phases),
             "minutes": _of(None if spent_s is None else round(spent_s / 60, 3), run.max_duration_minutes),
             "minor_issues": _of(run.minor_issues_count, run.max_minor_issues_total),
@@ -203,7 +207,7 @@ def _budgets(rows: RunRows) -> dict[str, Any]:
         },
         "tiers": {
             tier.tier_id: {
-                "tokens": _of(tier.tokens_used, tier.token_cap, held=tier.tokens_reserved),
+                **_spending(tier, tier, tier.token_cap),
                 "gate_runs": _of(tier.ci_runs_used, tier.ci_run_cap),
                 "minor_issues": _of(tier.minor_issues_count, tier.max_minor_issues),
                 "major_issues": _of(tier.major_issues_count, tier.max_major_issues),
@@ -219,11 +223,42 @@ def _phase_budget(rows: RunRows, phase: Phase) -> dict[str, Any]:
     limits = phase.limits
     own = [attempt for attempt in rows.attempts if attempt.phase_id == phase.pk and attempt.ended_at]
     return {
-        "tokens": _of(phase.tokens_used, limits.get("incident_token_cap"), held=phase.tokens_reserved),
+        **_spending(
+            phase,
+            Caps(
+                cap_of(limits.get("build_token_cap")),
+                cap_of(limits.get("audit_token_cap")),
+                micro_usd(limits.get("incident_cost_cap_usd")),
+            ),
+            cap_of(limits.get("incident_token_cap")),
+        ),
         "builder_attempts": _of(phase.builder_attempts, limits.get("max_builder_attempts")),
         "auditor_attempts": _of(phase.auditor_attempts, limits.get("max_auditor_attempts")),
         "lost_attempts": phase.lost_attempts,
         "attempts_of_unknown_usage": sum(attempt.usage_source == "unknown" for attempt in own),
+    }
+
+
+@dataclass(frozen=True)
+class Caps:
+    """A phase's caps under the names that a run's and a tier's columns have; None is none."""
+
+    build_token_cap: int | None
+    audit_token_cap: int | None
+    cost_cap_micro_usd: int | None
+
+
+def _spending(row: Run | Tier | Phase, caps: Caps | Run | Tier, tokens: int | None) -> dict[str, Any]:
+    """Return tokens as a whole and by envelope, and dollars; a cap of null is none."""
+    used, held = row.audit_tokens_used, row.audit_tokens_reserved
+    return {
+        "tokens": _of(row.tokens_used, tokens, held=row.tokens_reserved),
+        "build_tokens": _of(row.tokens_used - used, caps.build_token_cap, held=row.tokens_reserved - held),
+        "audit_tokens": _of(used, caps.audit_token_cap, held=held),
+        "cost_usd": {
+            **_of(dollars(row.cost_micro_usd), dollars(caps.cost_cap_micro_usd)),
+            "held": dollars(row.cost_reserved_micro_usd),
+        },
     }
 
 

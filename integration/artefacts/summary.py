@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from integration.artefacts.rows import RunRows
-from integration.artefacts.text import block, code, iso, markdown, table
+from integration.artefacts.text import block, code, iso, markdown, money, table
 from runs.models import Phase, Tier
 from runs.promotion import is_eligible
 from runs.reports import run_figures
+from strategy.limits import written
 
 
 def is_promotable(rows: RunRows) -> bool:
@@ -81,7 +82,9 @@ def _budgets(rows: RunRows, figures: dict[str, Any]) -> str:
     return table(
         ("Budget", "Used", "Cap"),
         [
-            ("Tokens", budgets["tokens_used"], budgets["token_cap"]),
+            ("Tokens", budgets["tokens_used"], written(budgets["token_cap"])),
+            ("Tokens of auditors", run.audit_tokens_used, code(run.audit_token_cap)),
+            ("Dollars, as far as known", money(run.cost_micro_usd), money(run.cost_cap_micro_usd)),
             ("Tokens held by work in progress", run.tokens_reserved, "-"),
             ("Ended attempts whose usage is unknown", unknown, "-"),
             ("Phases", budgets["phase_count"], budgets["max_phases"]),

@@ -17,6 +17,7 @@ from typing import Any
 from autopack_site.kernel import clock
 from autopack_site.kernel.visible import UNUSUAL, is_unseen, visible
 from integration.redaction import MIN_CHARS, redact, redact_json
+from runs.caps import shown
 
 MAX_INLINE_CHARS = 300
 MAX_BLOCK_CHARS = 20_000
@@ -45,6 +46,11 @@ def code(value: object, *, limit: int = MAX_INLINE_CHARS) -> str:
     ticks = "`" * (_longest_run(shown) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{ticks}{pad}{shown}{pad}{ticks}"
+
+
+def money(micro_usd: int | None) -> str:
+    """Return millionths of a dollar as a table's cell; `-` for None."""
+    return "-" if micro_usd is None else shown("micro_usd", micro_usd)
 
 
 def block(text: str, *, limit: int = MAX_BLOCK_CHARS) -> str:

@@ -11,6 +11,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Case, Count, IntegerField, Q, Sum, Value, When
 
 from autopack_site.kernel import clock
+from integration.console import bars
 from integration.console.bars import Bar
 from runs.lifecycle import ACTIVE_RUN_STATES, TERMINAL_PHASE_STATES, PhaseState, RunState
 from runs.models import Phase, Run, Tier
@@ -29,6 +30,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 _STATES = {name: states for name, _, states in GROUPS}
 _FIELDS = (
     "run_id", "project__project_id", "state", "safety_profile", "token_cap", "tokens_used", "max_duration_minutes",
+    "build_token_cap", "audit_token_cap", "audit_tokens_used", "cost_cap_micro_usd", "cost_micro_usd",
     "ci_runs_used", "minor_issues_count", "major_issues_count", "max_minor_issues_total", "failure_code",
     "created_at", "started_at", "completed_at", "deadline_at",
 )  # fmt: skip
@@ -171,11 +173,11 @@ def _rows(runs: Sequence[Run], now: datetime) -> tuple[Row, ...]:
 
 
 def budget_bars(run: Run, gate_cap: int, now: datetime) -> tuple[Bar, ...]:
-    """Return what a run has used of its tokens, its time (whole minutes) and its tiers' gate runs."""
+    """Return what a run has used of its tokens, its money, its time (whole minutes) and its tiers' gate runs."""
     began, ended = run.started_at or run.created_at, run.completed_at or now
     minutes = max(0, int((ended - began).total_seconds() // 60))
     return (
-        Bar("Tokens", run.tokens_used, run.token_cap),
+        *bars.spending(run),
         Bar("Minutes", minutes, run.max_duration_minutes),
         Bar("Gates", run.ci_runs_used, gate_cap),
     )

@@ -51,7 +51,7 @@ def _tokens(run: Run, labels: list[str], bucket: dict[str, Any]) -> Chart:
         )
         for key, name in (("build", "builders"), ("audit", "auditors"))
     ]
-    note = f"Booked so far, of {run.token_cap:,}"
+    note = "Booked so far, " + ("unlimited" if run.token_cap is None else f"of {run.token_cap:,}")
     if not any(values[-1] for _, values in series):
         return _empty("Tokens", note)
     return charts.line("Tokens", labels, series, note=note)

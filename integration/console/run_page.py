@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import Case, Value, When
 
 from autopack_site.kernel import clock
-from integration.console import run_charts, timeline
+from integration.console import bars, run_charts, timeline
 from integration.console.bars import Bar
 from integration.console.board import budget_bars
 from integration.console.charts import Chart
@@ -136,7 +136,7 @@ def _blocks(run: Run, tiers: Sequence[Tier], phases: Sequence[Phase]) -> tuple[T
         TierBlock(
             tier,
             (
-                Bar("Tokens", tier.tokens_used, tier.token_cap),
+                *bars.spending(tier),
                 Bar("Gates", tier.ci_runs_used, tier.ci_run_cap),
                 Bar("Minor", tier.minor_issues_count, tier.max_minor_issues),
                 Bar("Major", tier.major_issues_count, tier.max_major_issues),

@@ -77,7 +77,12 @@ _ALL = (
         "Attempts that were settled without a figure: they are in no count of tokens.",
         _SPENDER,
     ),
-    Metric("autopack_cost_usd_total", "counter", "US dollars, where agents said what they cost.", _SPENDER),
+    Metric(
+        "autopack_cost_usd_total",
+        "counter",
+        "US dollars, where agents or the price table tell them.",
+        _SPENDER,
+    ),
     Metric(
         "autopack_lease_expiries_total", "counter", "Leases that ran out on a silent holder.", ("project",)
     ),

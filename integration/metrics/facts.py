@@ -13,8 +13,6 @@ from typing import Any
 from django.db.models import (
     Case,
     Count,
-    DecimalField,
-    Exists,
     F,
     FloatField,
     Func,
@@ -24,20 +22,18 @@ from django.db.models import (
     QuerySet,
     Subquery,
     Sum,
-    TextField,
     Value,
     When,
 )
-from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Greatest, Least
+from django.db.models.fields.json import KeyTextTransform
 
 from integration.metrics.catalogue import METRICS
 from integration.metrics.cells import INFINITE, Cell, Key
 from integration.models import GateRun
 from runs.models import Attempt, Lease, TokenEntry, Transition
+from strategy.limits import MICRO
 
 NOBODY = "none"  # the agent of a correction that an operator booked
-MAX_COST_USD = 1_000_000  # of one attempt: what claims more is no cost
 Window = tuple[datetime, datetime | None]
 
 
@@ -118,30 +114,11 @@ def _tokens(window: Window) -> Iterable[Cell]:
 
 
 def _costs(window: Window) -> Iterable[Cell]:
-    """Yield money: an attempt's last word on its cost, counted with the ledger line that brought it.
-
-    What an agent sent may be anything, so only numbers are read, and within bounds.
-    """
-    later = TokenEntry.objects.spent().filter(attempt=OuterRef("attempt"), pk__gt=OuterRef("pk"))
-    number = Func(
-        KeyTextTransform("cost_usd", "attempt__usage"),
-        template="(%(expressions)s)::numeric",
-        output_field=DecimalField(),
-    )
-    shape = Func(
-        KeyTransform("cost_usd", "attempt__usage"), function="jsonb_typeof", output_field=TextField()
-    )
-    cost = Case(
-        When(Q(shape="number"), then=Least(Greatest(number, Value(0)), Value(MAX_COST_USD))),
-        default=Value(0),
-        output_field=DecimalField(),
-    )
-    said = TokenEntry.objects.spent().filter(_within("at", window), attempt__usage__has_key="cost_usd")
-    rows = said.filter(~Exists(later)).alias(shape=shape).annotate(cost=cost)
-    summed = rows.order_by().values("run__project__project_id", "attempt__agent")
-    for row in summed.annotate(first=Min("at"), dollars=Sum("cost")).order_by("first"):
+    """Yield dollars, as the ledger's lines book them: the higher of what was said and what the price table says."""
+    rows = _spent(window).filter(micro_usd__gt=0)
+    for row in rows.annotate(first=Min("at"), money=Sum("micro_usd")).order_by("first"):
         labels = (row["run__project__project_id"], row["attempt__agent"] or NOBODY)
-        yield Cell(Key("autopack_cost_usd_total", labels), 0, float(row["dollars"]))
+        yield Cell(Key("autopack_cost_usd_total", labels), 0, row["money"] / MICRO)
 
 
 def _spent(window: Window) -> Any:

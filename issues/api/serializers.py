@@ -162,10 +162,13 @@ class BacklogSummaryOut(serializers.Serializer[Any]):
 
 
 class SummaryBudgetsOut(serializers.Serializer[Any]):
-    """What a run has used of its caps. `token_utilization` is a share; late reports can take it above 1."""
+    """What a run has used of its caps. `token_utilization` is a share; late reports can take it above 1.
+
+    A `token_cap` that is null is none.
+    """
 
     tokens_used = serializers.IntegerField()
-    token_cap = serializers.IntegerField()
+    token_cap = serializers.IntegerField(allow_null=True)
     token_utilization = serializers.FloatField()
     phase_count = serializers.IntegerField()
     max_phases = serializers.IntegerField()

@@ -24,10 +24,10 @@ class TransitionAdmin(HistoryAdmin):
 
 @admin.register(TokenEntry)
 class TokenEntryAdmin(HistoryAdmin):
-    """The token ledger."""
+    """The ledger of tokens and money."""
 
     list_display = [
-        "id", "at", "run", "phase", "kind", "envelope", "tokens", "usage_source", "reason",
+        "id", "at", "run", "phase", "kind", "envelope", "tokens", "dollars", "usage_source", "reason",
     ]  # fmt: skip
     list_select_related = ["run", "phase__run"]
     list_filter = ["kind", "envelope", "usage_source"]

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 
 from runs import services
 from runs.admin.base import HistoryAdmin
+from runs.caps import shown
 from runs.models import Phase, Run, Tier
 from strategy.admin import DecidingAdmin, Decision
 
@@ -36,7 +37,7 @@ class RunAdmin(DecidingAdmin, HistoryAdmin):
 
     deferred = ("config", "failure_reason")
     list_display = [
-        "run_id", "project", "state", "safety_profile", "tokens_used", "token_cap", "minor_issues_count",
+        "run_id", "project", "state", "safety_profile", "tokens_used", "token_cap", "cost", "minor_issues_count",
         "major_issues_count", "created_by", "created_at", "completed_at",
     ]  # fmt: skip
     list_select_related = ["project"]
@@ -45,6 +46,11 @@ class RunAdmin(DecidingAdmin, HistoryAdmin):
     raw_id_fields = ["project", "strategy", "previous"]
     date_hierarchy = "created_at"
     actions = ["cancel_runs"]
+
+    @admin.display(description="cost", ordering="cost_micro_usd")
+    def cost(self, run: Run) -> str:
+        """Return the dollars that are known to have been spent."""
+        return shown("micro_usd", run.cost_micro_usd)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         """Tell whether the user may change runs."""

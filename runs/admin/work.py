@@ -23,7 +23,7 @@ class AttemptAdmin(HistoryAdmin):
     deferred = ("patch", "brief_notes", "notes", "report", "usage", "failure_reason")
     list_display = [
         "id", "run", "phase", "kind", "number", "state", "agent", "verdict", "failure_code", "tokens_used",
-        "overrun", "usage_source", "created_at",
+        "overrun", "cost_usd", "usage_source", "created_at",
     ]  # fmt: skip
     list_select_related = ["run", "phase__run"]
     list_filter = ["kind", "state", "verdict", "usage_source"]

@@ -136,6 +136,8 @@ class HeartbeatView(_WorkerView):
                     "stop_by": None,
                     "turns": None,
                     "turn_cap": None,
+                    "cost_usd": 0.63,
+                    "cost_cap_usd": 0.75,
                 },
             },
         ),

@@ -53,6 +53,9 @@ RUN_ROW = {
     **{name: value for name, value in RUN.items() if name not in ("promotion_eligible_to_main", "tiers")},
     "project_id": "shop",
     "token_cap": 2_000_000,
+    "audit_tokens_used": 0,
+    "cost_usd": 0.11,
+    "cost_cap_usd": None,
     "overrun": 0,
 }
 EVENTS = {

@@ -21,10 +21,14 @@ BACKLOG_SUMMARY = {
 }  # fmt: skip
 BUDGET_ANALYSIS = {
     "total_budget_failures": 0, "average_token_utilization": 0.0, "by_limit": {}, "by_tier": {},
-    "by_category_complexity": {}, "overrun": {"runs": 0, "tokens": 0},
+    "by_category_complexity": {}, "overrun": {"runs": 0, "tokens": 0, "cost_usd": 0.0}, "by_envelope":
+    {"build": {"attempts": 2, "merged": 2, "tokens_used": 36800, "unknown_usage": 0, "overrun": 0, "cost_usd": 0.22,
+    "reported_usd": 0.22, "priced_usd": None, "unknown_cost": 0}},
     "by_agent": {"night-shift": {"attempts": 2, "merged": 2, "tokens_used": 36800,
-    "unknown_usage": 0, "overrun": 0, "cost_usd": 0.22, "unknown_cost": 0}}, "by_model": {"a-model": {"attempts": 2,
-    "merged": 2, "tokens_used": 36800, "unknown_usage": 0, "overrun": 0, "cost_usd": 0.22, "unknown_cost": 0}},
+    "unknown_usage": 0, "overrun": 0, "cost_usd": 0.22, "reported_usd": 0.22,
+    "priced_usd": None, "unknown_cost": 0}}, "by_model": {"a-model": {"attempts": 2,
+    "merged": 2, "tokens_used": 36800, "unknown_usage": 0, "overrun": 0, "cost_usd": 0.22, "reported_usd": 0.22,
+    "priced_usd": None, "unknown_cost": 0}},
     "cost_per_accepted_phase": {"accepted_phases": 2, "tokens": 18400.0, "cost_usd": 0.11, "unknown_usage": 0,
     "unknown_cost": 0}, "audits_helped": {"audits": 0, "phases": 0, "completed": 0, "share": 0.0, "objections": 0,
     "tokens_used": 0}, "failures": [], "next_cursor": None,
@@ -56,7 +60,9 @@ PHASE_DETAIL = {
     "auditor_profile": None, "default_severity": "minor", "incident_token_cap": 500000, "max_attempt_tokens":
     100000, "audit_after_failures": 2, "max_auditor_attempts": 2, "max_builder_attempts": 3}, "state":
     "COMPLETE", "version": 4, "fence": 1, "builder_attempts": 1, "auditor_attempts": 0, "lost_attempts": 0,
-    "tokens_used": 18400, "tokens_reserved": 0, "overrun": 0,
+    "tokens_used": 18400, "tokens_reserved": 0, "audit_tokens_used": 0, "audit_tokens_reserved": 0,
+    "cost_micro_usd": 110000,
+    "cost_reserved_micro_usd": 0, "overrun": 0,
     "minor_issues_count": 1, "major_issues_count": 0, "notes": "",
     "audit_request": None, "commit_sha": "0dfed270a66f2177a041b23c2eca4b1739e4d406", "failure_cause": "",
     "failure_code": "", "failure_reason": None, "ready_at": "2026-03-02T22:38:43.694403Z", "claim_deadline_at":
@@ -67,7 +73,8 @@ PHASE_DETAIL = {
     "a2a52172c556efb267093d81466b441bce0c228c", "candidate_sha": "0dfed270a66f2177a041b23c2eca4b1739e4d406",
     "rebuilds": 0, "infra_failures": 0, "failure_code": "", "failure_reason": "", "is_policy_refusal": False,
     "target_id": None, "purpose": "", "profile": "", "verdict": "", "notes": "",
-    "tokens_reserved": 0, "token_cap": 100000, "overrun": 0,
+    "tokens_reserved": 0, "token_cap": 100000, "overrun": 0, "cost_usd": 0.11, "priced_usd": None, "cost_cap_usd":
+    None,
     "tokens_used": 18400, "usage_source": "reported", "usage": {"model": "a-model", "input_tokens": 15000,
     "output_tokens": 3400}, "created_at": "2026-03-02T22:38:43.724693Z", "submitted_at":
     "2026-03-02T22:38:43.780931Z", "ended_at": None}], "gate_runs": [{"gate_run_id":
@@ -179,7 +186,9 @@ UPDATED = {
     "default_severity": "major", "incident_token_cap": 800000, "max_attempt_tokens": 160000,
     "audit_after_failures": 1, "max_auditor_attempts": 3, "max_builder_attempts": 2}, "state": "FAILED",
     "version": 5, "fence": 1, "builder_attempts": 0, "auditor_attempts": 0, "lost_attempts": 0, "tokens_used":
-    18400, "tokens_reserved": 0, "overrun": 0,
+    18400, "tokens_reserved": 0, "audit_tokens_used": 0, "audit_tokens_reserved": 0,
+    "cost_micro_usd": 110000,
+    "cost_reserved_micro_usd": 0, "overrun": 0,
     "minor_issues_count": 0, "major_issues_count": 0, "notes": "", "audit_request":
     None, "commit_sha": "", "failure_cause": "review", "failure_code": "operator-failed", "failure_reason":
     "superseded", "ready_at": "2026-03-02T22:38:43.696648Z", "claim_deadline_at": None, "started_at":

@@ -14,6 +14,7 @@ from runs.querysets import (
     TokenEntryQuerySet,
     TransitionQuerySet,
 )
+from strategy.limits import dollars
 
 
 class Transition(models.Model):
@@ -63,8 +64,9 @@ class Transition(models.Model):
 
 
 class TokenEntry(models.Model):
-    """One line of the token ledger. `tokens` is null where usage is unknown. Append-only by trigger.
+    """One line of the ledger: tokens, and money in millionths of a dollar. Append-only by trigger.
 
+    Each is null where it is unknown; money too in lines of before it was counted.
     reserve: +n held; release: -n of what was held; settle: +n spent; adjust: a later correction, signed.
     """
 
@@ -89,6 +91,7 @@ class TokenEntry(models.Model):
     kind = models.CharField(max_length=16, choices=Kind.choices)
     envelope = models.CharField(max_length=16, choices=[("build", "build"), ("audit", "audit")])
     tokens = models.BigIntegerField(null=True, blank=True)
+    micro_usd = models.BigIntegerField(null=True, blank=True)
     usage_source = models.CharField(max_length=16, choices=Attempt.UsageSource.choices)
     reason = models.CharField(max_length=128, blank=True, default="")
     at = models.DateTimeField()
@@ -101,6 +104,10 @@ class TokenEntry(models.Model):
             models.CheckConstraint(
                 condition=Q(kind="adjust") | Q(tokens=None) | Q(tokens__gte=0),
                 name="token_entry_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="adjust") | Q(micro_usd=None) | Q(micro_usd__gte=0),
+                name="token_entry_money_not_negative",
             ),
             models.UniqueConstraint(
                 fields=["attempt", "kind"],
@@ -116,6 +123,11 @@ class TokenEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id} {self.kind} {self.tokens}"
+
+    @property
+    def dollars(self) -> float | None:
+        """Return the money in dollars; None is unknown."""
+        return dollars(self.micro_usd)
 
 
 class Outbox(models.Model):

@@ -12,7 +12,8 @@ class Meter(models.Model):
     """The figures that an agent has reported so far for one attempt. They only grow.
 
     A row of its own, as heartbeats write it without the run's lock, under the row lock of the lease. `limit` names
-    the cap that is nearly or wholly spent; after `stop_by` the lease ends.
+    the cap that is nearly or wholly spent; after `stop_by` the lease ends. `cost_micro_usd` is what counts
+    (`runs.costs`).
     """
 
     class State(models.TextChoices):

@@ -8,7 +8,9 @@ from django.db import models
 from django.db.models import F, Q
 
 from runs.lifecycle import PhaseState, RunState, TierState
+from runs.models.spending import Caps, Counters, counters_add_up
 from runs.querysets import PhaseQuerySet, RunQuerySet
+from strategy.limits import cap_of
 from strategy.models import Project, Strategy
 
 
@@ -20,7 +22,7 @@ def _legal(states: type, name: str) -> models.CheckConstraint:
     return models.CheckConstraint(condition=Q(state__in=[str(s) for s in states]), name=name)  # type: ignore[attr-defined]
 
 
-class Run(models.Model):
+class Run(Counters, Caps):
     """One run of one plan over one project, from start to a terminal state.
 
     `config` is the project's configuration as it was at the start: a later change never reaches a run at
@@ -39,7 +41,7 @@ class Run(models.Model):
     version = models.PositiveIntegerField(default=0)
     safety_profile = models.CharField(max_length=32)
     run_scope = models.CharField(max_length=32)
-    token_cap = models.BigIntegerField()
+    token_cap = models.BigIntegerField(null=True, blank=True)  # null: unlimited
     max_phases = models.PositiveIntegerField()
     max_duration_minutes = models.PositiveIntegerField()
     max_minor_issues_total = models.PositiveIntegerField()
@@ -72,6 +74,7 @@ class Run(models.Model):
                 condition=Q(tokens_used__gte=0) & Q(tokens_reserved__gte=0) & Q(token_cap__gte=0),
                 name="run_tokens_not_negative",
             ),
+            counters_add_up("run_counters_add_up"),
             models.CheckConstraint(
                 condition=Q(completed_at=None) ^ Q(state__startswith="DONE_"),
                 name="run_completed_at_iff_terminal",
@@ -96,7 +99,13 @@ class Run(models.Model):
     @property
     def overrun(self) -> int:
         """Tokens spent beyond the run's cap: late reports are booked over any cap."""
-        return max(self.tokens_used - self.token_cap, 0)
+        return 0 if self.token_cap is None else max(self.tokens_used - self.token_cap, 0)
+
+    @property
+    def cost_overrun(self) -> int:
+        """Millionths of a dollar spent beyond the run's cap, so far as costs are known."""
+        cap = self.cost_cap_micro_usd
+        return 0 if cap is None else max(self.cost_micro_usd - cap, 0)
 
     @property
     def is_terminal(self) -> bool:
@@ -104,7 +113,7 @@ class Run(models.Model):
         return self.state.startswith("DONE_")
 
 
-class Tier(models.Model):
+class Tier(Counters, Caps):
     """A tier of a run: phases that belong together, with caps of their own."""
 
     State = TierState
@@ -119,7 +128,7 @@ class Tier(models.Model):
     cleanliness = models.CharField(
         max_length=16, choices=[("clean", "clean"), ("not_clean", "not clean")], default="clean"
     )
-    token_cap = models.BigIntegerField()
+    token_cap = models.BigIntegerField(null=True, blank=True)  # null: unlimited
     ci_run_cap = models.PositiveIntegerField()
     max_minor_issues = models.PositiveIntegerField()
     max_major_issues = models.PositiveIntegerField()
@@ -139,6 +148,7 @@ class Tier(models.Model):
             models.CheckConstraint(
                 condition=Q(tokens_used__gte=0) & Q(tokens_reserved__gte=0), name="tier_tokens_not_negative"
             ),
+            counters_add_up("tier_counters_add_up"),
             models.CheckConstraint(
                 condition=Q(cleanliness__in=["clean", "not_clean"]), name="tier_cleanliness_is_legal"
             ),
@@ -153,7 +163,7 @@ class Tier(models.Model):
         return self.state in (TierState.COMPLETE, TierState.FAILED, TierState.SKIPPED)
 
 
-class Phase(models.Model):
+class Phase(Counters):
     """A phase: one piece of work, tried until a green candidate lands or its budget ends.
 
     `depends_on` None means "after the earlier phases of the tier, whatever became of them"; a list names
@@ -206,6 +216,7 @@ class Phase(models.Model):
             models.CheckConstraint(
                 condition=Q(tokens_used__gte=0) & Q(tokens_reserved__gte=0), name="phase_tokens_not_negative"
             ),
+            counters_add_up("phase_counters_add_up"),
             # completion needs the commit that earned it
             models.CheckConstraint(
                 condition=~Q(state="COMPLETE") | ~Q(commit_sha=""), name="phase_complete_has_commit"
@@ -237,8 +248,8 @@ class Phase(models.Model):
     @property
     def overrun(self) -> int:
         """Tokens spent beyond the phase's cap."""
-        cap = self.limits.get("incident_token_cap")
-        return max(self.tokens_used - cap, 0) if isinstance(cap, int) else 0
+        cap = cap_of(self.limits.get("incident_token_cap"))
+        return 0 if cap is None else max(self.tokens_used - cap, 0)
 
     def is_unclaimed_since(self, now: datetime) -> bool:
         """Tell whether nobody claimed or audited it by its claim deadline (`PhaseQuerySet.unclaimed_since`)."""

@@ -9,6 +9,7 @@ from autopack_site.kernel.ids import new_id
 from runs.lifecycle import AttemptState
 from runs.models.plan import Phase, Run
 from runs.querysets import AttemptQuerySet, LeaseQuerySet
+from strategy.limits import dollars
 
 
 class Attempt(models.Model):
@@ -69,11 +70,18 @@ class Attempt(models.Model):
     notes = models.TextField(blank=True, default="")
     report = models.JSONField(default=dict, blank=True)
     tokens_reserved = models.BigIntegerField(default=0)
-    # what it was given when it started; what it spends beyond is its overrun
+    # what it was given when it started, by which cap; what it spends beyond is its overrun
     token_cap = models.BigIntegerField(null=True, blank=True)
+    token_limit = models.CharField(max_length=64, blank=True, default="", db_default="")
     tokens_used = models.BigIntegerField(null=True, blank=True)
     usage = models.JSONField(default=dict, blank=True)
     usage_source = models.CharField(max_length=16, choices=UsageSource.choices, default=UsageSource.UNKNOWN)
+    # money, in millionths of a dollar: given, held, by the price table, and what counts (`runs.costs`)
+    cost_cap_micro_usd = models.BigIntegerField(null=True, blank=True)
+    cost_limit = models.CharField(max_length=64, blank=True, default="", db_default="")
+    cost_reserved_micro_usd = models.BigIntegerField(default=0, db_default=0)
+    priced_micro_usd = models.BigIntegerField(null=True, blank=True)
+    cost_micro_usd = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField()
     submitted_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -98,6 +106,11 @@ class Attempt(models.Model):
             models.CheckConstraint(
                 condition=Q(tokens_used=None) | Q(tokens_used__gte=0), name="attempt_tokens_not_negative"
             ),
+            models.CheckConstraint(
+                condition=Q(cost_reserved_micro_usd__gte=0)
+                & (Q(cost_micro_usd=None) | Q(cost_micro_usd__gte=0)),
+                name="attempt_cost_not_negative",
+            ),
         ]
         indexes = [
             models.Index(fields=["run", "created_at"], name="attempt_of_run"),
@@ -111,6 +124,21 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.phase_id}:{self.kind}:{self.number}"
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it has cost in dollars, the higher of what was reported and priced; None: unknown."""
+        return dollars(self.cost_micro_usd)
+
+    @property
+    def priced_usd(self) -> float | None:
+        """What the price table says that it cost; None: unknown."""
+        return dollars(self.priced_micro_usd)
+
+    @property
+    def cost_cap_usd(self) -> float | None:
+        """What it may cost; None: no cap."""
+        return dollars(self.cost_cap_micro_usd)
 
     @property
     def overrun(self) -> int | None:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from autopack_site.kernel import clock
-from runs import agents, budgets, meters, outbox
+from runs import agents, budgets, caps, meters, outbox
 from runs.brief import brief_for
 from runs.endings import release
 from runs.errors import LeaseHeld, PhaseNotReady, RunEnded, StaleLease
@@ -76,9 +76,12 @@ def claim_phase(
         if found is None:
             return None
         phase, attempt = found
-        if budgets.must_wait(run, phase.tier, phase):
+        paid_by: caps.Envelope = "audit" if kind == "audit" else "build"
+        if caps.must_wait(run, phase.tier, phase, paid_by):
             if phase_id is not None:
-                raise PhaseNotReady("Other attempts hold the tokens that this one needs", waits_for="tokens")
+                raise PhaseNotReady(
+                    "Other attempts hold the tokens or the money that this one needs", waits_for="tokens"
+                )
             if phase_pk is not None:  # a command agent: nobody else would wake it again
                 wait_s = settings.OUTBOX_RESEND_S
                 outbox.enqueue(
@@ -161,8 +164,7 @@ def grant(run: Run, phase: Phase, attempt: Attempt, *, agent: str, ttl_s: float)
     Phase.objects.filter(pk=phase.pk).update(fence=F("fence") + 1, claim_deadline_at=None)
     phase.fence, phase.claim_deadline_at = fence, None
     attempt.state, attempt.agent, attempt.fence = AttemptState.RUNNING, agent, fence
-    attempt.token_cap = budgets.reservation(phase)
-    attempt.save(update_fields=["state", "agent", "fence", "token_cap"])
+    attempt.save(update_fields=["state", "agent", "fence"])
     lease = Lease.objects.create(
         run=run,
         phase=phase,
@@ -173,7 +175,7 @@ def grant(run: Run, phase: Phase, attempt: Attempt, *, agent: str, ttl_s: float)
         acquired_at=now,
         expires_at=now + timedelta(seconds=ttl_s),
     )
-    budgets.reserve(attempt, attempt.token_cap)
+    budgets.reserve(attempt, budgets.reservation(run, phase.tier, phase, caps.envelope(attempt)))
     if attempt.kind == Attempt.Kind.AUDIT:
         note(phase, "audit_claimed", who=agent, data={"attempt": attempt.pk, "fence": fence})
     kind = "audit" if attempt.kind == Attempt.Kind.AUDIT else "build"
@@ -234,8 +236,9 @@ def heartbeat(lease_id: str, *, fence: int, figures: Figures | None = None) -> H
 
 
 _beating = Lease.objects.select_related("attempt__meter", "phase").only(
-    "run_id", "owner", "ttl_s", "attempt__token_cap", "phase__limits",
-    *(f"attempt__meter__{name}" for name in ("tokens", "turns", "state", "limit", "stop_by")),
+    "run_id", "owner", "ttl_s", "phase__limits",
+    *(f"attempt__{name}" for name in ("token_cap", "token_limit", "cost_cap_micro_usd", "cost_limit", "created_at")),
+    *(f"attempt__meter__{name}" for name in ("tokens", "cost_micro_usd", "turns", "state", "limit", "stop_by")),
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from runs.models import Phase, Run, Tier
 from runs.plan import check_plan, parse_plan_document
 from runs.plan_split import part_ids, split_plan
 from runs.transitions import move
+from strategy.limits import cap_of, micro_usd
 from strategy.models import Project
 from strategy.services import compile_for, freeze, phase_limit_for, project_for
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions, TierSpec
@@ -109,7 +110,10 @@ def _create(
         previous=previous,
         safety_profile=document["safety_profile"],
         run_scope=document["run_scope"],
-        token_cap=document["run_token_cap"],
+        token_cap=cap_of(document["run_token_cap"]),
+        build_token_cap=document.get("run_build_token_cap"),
+        audit_token_cap=document.get("run_audit_token_cap"),
+        cost_cap_micro_usd=micro_usd(document.get("run_cost_cap_usd")),
         max_phases=document["run_max_phases"],
         max_duration_minutes=document["run_max_duration_minutes"],
         max_minor_issues_total=document["run_max_minor_issues_total"],
@@ -140,7 +144,10 @@ def _tier(run: Run, tier: TierSpec, document: dict[str, Any]) -> Tier:
         tier_index=tier.tier_index,
         name=tier.name,
         description=tier.description,
-        token_cap=caps["token_cap"],
+        token_cap=cap_of(caps["token_cap"]),
+        build_token_cap=caps.get("build_token_cap"),
+        audit_token_cap=caps.get("audit_token_cap"),
+        cost_cap_micro_usd=micro_usd(caps.get("cost_cap_usd")),
         ci_run_cap=caps["ci_run_cap"],
         max_minor_issues=caps["max_minor_issues_tolerated"],
         max_major_issues=caps["max_major_issues_tolerated"],
@@ -161,5 +168,6 @@ def _phase(run: Run, tier: Tier, phase: PhaseSpec, document: dict[str, Any]) -> 
         builder_mode=limits["builder_mode"],
         scope=list(phase.scope),
         depends_on=None if phase.depends_on is None else list(phase.depends_on),
-        limits=limits,
+        # the prices go with the limits: they are needed where only the phase is read
+        limits={**limits, "prices": document["prices"]} if "prices" in document else limits,
     )

@@ -120,6 +120,7 @@ def test_a_pull_agent_that_never_hands_in_loses_its_lease_at_the_end_of_the_grac
     body["usage"] = {"tokens": 10**9 + 7}  # what comes late is booked, and shown as overrun
     assert agents["builder"].call("POST", f"/leases/{lease['lease_id']}/heartbeat", body)[0] == 409
     ended.refresh_from_db()
+    assert ended.token_cap is not None
     assert (ended.tokens_used, ended.overrun) == (10**9 + 7, 10**9 + 7 - ended.token_cap)
 
 

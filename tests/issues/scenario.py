@@ -15,7 +15,7 @@ from django.db import transaction
 from autopack_site.kernel import clock
 from issues.ledger import DatabaseLedger
 from issues.models import BacklogEntry, BacklogTally
-from runs import budgets, endings
+from runs import budgets, caps, endings
 from runs.lifecycle import Cause
 from runs.models import Attempt, Phase, Run
 from strategy.models import Project
@@ -71,7 +71,7 @@ class Story:
             token_cap=cap,
             created_at=clock.now(),
         )
-        budgets.reserve(attempt, tokens or 0)
+        budgets.reserve(attempt, budgets.Reservation(caps.Share(cap, "max_attempt_tokens")))
         source = "unknown" if tokens is None else "reported"
         budgets.settle(attempt, budgets.Usage(tokens, source, usage), reason="tests")
 

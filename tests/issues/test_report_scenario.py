@@ -185,8 +185,12 @@ def test_the_budget_analysis_by_agent_and_model_is_the_one_reckoned_by_hand(get:
         "unknown_usage": 1,  # b/P2, the second
         "overrun": 10_000,  # a/P1: 100,000 of 90,000
         "cost_usd": 1.75,  # 1.25 + 0.5
+        "reported_usd": 1.75,
+        "priced_usd": None,  # no table knows these models
         "unknown_cost": 6,
     }
+    assert list(body["by_envelope"]) == ["build", "audit"]
+    assert body["by_envelope"] == {"build": builder, "audit": auditor}  # each has one agent here
     assert auditor == {
         "attempts": 6,  # a 1, b 1 and its objection, d's objection, f 2
         "merged": 0,
@@ -194,6 +198,8 @@ def test_the_budget_analysis_by_agent_and_model_is_the_one_reckoned_by_hand(get:
         "unknown_usage": 0,
         "overrun": 0,
         "cost_usd": None,  # nothing is known, which is not 0
+        "reported_usd": None,
+        "priced_usd": None,
         "unknown_cost": 6,
     }
     models = {
@@ -211,7 +217,11 @@ def test_the_budget_analysis_by_agent_and_model_is_the_one_reckoned_by_hand(get:
         "unknown_usage": 1,
         "unknown_cost": 12,
     }
-    assert body["overrun"] == {"runs": 2, "tokens": 20_000}  # c: 110,000 of 100,000; f: 10,000 of 0
+    assert body["overrun"] == {
+        "runs": 2,
+        "tokens": 20_000,
+        "cost_usd": 0.0,
+    }  # c: 110,000 of 100,000; f: 10,000 of 0
 
 
 def test_the_budget_analysis_of_one_project_leaves_the_others_out(get: Get):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.migrations import RunSQL
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +26,7 @@ WORKERS = 50
 EMPTY = BuildResult("failed", b"", Usage(400, "reported", {}))
 
 
-def ready(run: Run, **limits: int) -> Run:
+def ready(run: Run, **limits: float) -> Run:
     """Let every phase be claimed at once, each attempt holding a share of the phase's cap."""
     for phase in run.phases.all():
         phase.limits = {
@@ -94,10 +96,11 @@ def test_the_tier_s_last_tokens_are_raced_for_as_the_run_s() -> None:
 
 # -- lines and balance -----------------------------------------------------------------------------------------
 
+_USD = st.none() | st.integers(0, 3_000_000)
 _STEP = st.one_of(
-    st.tuples(st.just("start"), st.integers(0, 2)),
-    st.tuples(st.just("settle"), st.integers(0, 9), st.none() | st.integers(0, 3 * SHARE)),
-    st.tuples(st.just("late"), st.integers(0, 9), st.integers(0, 5 * SHARE)),
+    st.tuples(st.just("start"), st.integers(0, 2), st.sampled_from(["build", "audit"])),
+    st.tuples(st.just("settle"), st.integers(0, 9), st.none() | st.integers(0, 3 * SHARE), _USD),
+    st.tuples(st.just("late"), st.integers(0, 9), st.none() | st.integers(0, 5 * SHARE), _USD),
     st.tuples(st.just("set"), st.integers(0, 2), st.integers(0, 9 * SHARE)),
 )
 
@@ -110,36 +113,45 @@ class Book:
         self.open: list[Attempt] = []
         self.closed: list[Attempt] = []
         self.used = {phase.pk: 0 for phase in phases}
+        self.audits = {phase.pk: 0 for phase in phases}
+        self.money = {phase.pk: 0 for phase in phases}
         self.silent = 0
 
     def do(self, step: tuple[Any, ...]) -> None:
         kind, place, *rest = step
         if kind == "start":
-            self._start(Phase.objects.get(pk=self.phases[place].pk))
+            self._start(Phase.objects.select_related("run", "tier").get(pk=self.phases[place].pk), rest[0])
         elif kind == "set":
             phase = Phase.objects.get(pk=self.phases[place].pk)
             budgets.adjust(phase, rest[0], reason="by hand")
             self.used[phase.pk] = rest[0]
+            # what is less than builders have used was the auditors'
+            self.audits[phase.pk] = min(self.audits[phase.pk], rest[0])
         elif kind == "settle" and self.open:
             attempt = self.open.pop(place % len(self.open))
             source = "unknown" if rest[0] is None else "reported"
-            budgets.settle(attempt, Usage(rest[0], source, {}), reason="ended")
-            self.used[attempt.phase_id] += rest[0] or 0
+            budgets.settle(attempt, usage_of(rest[0], source, rest[1]), reason="ended")
+            self._book(attempt, rest[0] or 0, rest[1] or 0)
             self.silent += rest[0] is None
             self.closed.append(attempt)
         elif kind == "late" and self.closed:
             attempt = self.closed[place % len(self.closed)]
-            before = attempt.tokens_used
-            if meters.book_late(attempt, Usage(rest[0], "reported", {})):
-                self.used[attempt.phase_id] += rest[0] - (before or 0)
+            tokens, money = attempt.tokens_used or 0, attempt.cost_micro_usd or 0
+            meters.book_late(attempt, usage_of(rest[0], "reported", rest[1]))
+            self._book(attempt, max((rest[0] or 0) - tokens, 0), max((rest[1] or 0) - money, 0))
 
-    def _start(self, phase: Phase) -> None:
-        held = budgets.reservation(phase)
+    def _book(self, attempt: Attempt, tokens: int, micro_usd: int) -> None:
+        self.used[attempt.phase_id] += tokens
+        self.audits[attempt.phase_id] += tokens if attempt.kind == "audit" else 0
+        self.money[attempt.phase_id] += micro_usd
+
+    def _start(self, phase: Phase, kind: Any) -> None:
+        held = budgets.reservation(phase.run, phase.tier, phase, kind)
         number = phase.attempts.count() + 1
         attempt = Attempt.objects.create(
             run_id=phase.run_id,
             phase=phase,
-            kind="build",
+            kind=kind,
             number=number,
             state="FAILED",
             created_at=clock.now(),
@@ -150,8 +162,12 @@ class Book:
     def agrees(self) -> None:
         """Compare lines, counters at each level and the account."""
         held = {phase.pk: 0 for phase in self.phases}
+        by_auditors, dollars = dict(held), dict(held)
         for attempt in self.open:
             held[attempt.phase_id] += attempt.tokens_reserved
+            by_auditors[attempt.phase_id] += attempt.tokens_reserved if attempt.kind == "audit" else 0
+            dollars[attempt.phase_id] += attempt.cost_reserved_micro_usd
+        self._lines_agree(by_auditors, dollars)
         for phase in Phase.objects.all():
             lines = dict(
                 TokenEntry.objects.filter(phase=phase).order_by().values_list("kind").annotate(Sum("tokens"))
@@ -168,12 +184,41 @@ class Book:
             assert tier.tokens_used == sum(self.used[pk] for pk in mine)
         run = Run.objects.get()
         assert (run.tokens_reserved, run.tokens_used) == (sum(held.values()), sum(self.used.values()))
+        assert (run.audit_tokens_reserved, run.audit_tokens_used) == (
+            sum(by_auditors.values()),
+            sum(self.audits.values()),
+        )
+        assert (run.cost_reserved_micro_usd, run.cost_micro_usd) == (
+            sum(dollars.values()),
+            sum(self.money.values()),
+        )
         # who did not say what was used has a line without a figure, never one of 0
         assert TokenEntry.objects.filter(kind="settle", tokens=None).count() == self.silent
 
+    def _lines_agree(self, by_auditors: dict[int, int], dollars: dict[int, int]) -> None:
+        """Compare the auditors' lines, and all lines' money, with the counters of phases and the account."""
+        for phase in Phase.objects.all():
+            lines = TokenEntry.objects.filter(phase=phase).order_by().values_list("kind")
+            tokens = dict(lines.filter(envelope="audit").annotate(Sum("tokens")))
+            money = dict(lines.annotate(Sum("micro_usd")))
+            for found, reserved, used, account in (
+                (tokens, phase.audit_tokens_reserved, phase.audit_tokens_used,
+                 (by_auditors[phase.pk], self.audits[phase.pk])),
+                (money, phase.cost_reserved_micro_usd, phase.cost_micro_usd,
+                 (dollars[phase.pk], self.money[phase.pk])),
+            ):  # fmt: skip
+                assert reserved == (found.get("reserve") or 0) - (found.get("release") or 0)
+                assert used == (found.get("settle") or 0) + (found.get("adjust") or 0)
+                assert (reserved, used) == account
+                assert min(reserved, used) >= 0
+
+
+def usage_of(tokens: int | None, source: str, micro_usd: int | None) -> Usage:
+    return Usage(tokens, source, {} if micro_usd is None else {"cost_usd": micro_usd / 1_000_000})
+
 
 def check(examples: int) -> None:
-    run = ready(make_run(tiers=2, phases_per_tier=2))
+    run = ready(make_run(tiers=2, phases_per_tier=2), incident_cost_cap_usd=9, max_attempt_cost_usd=1.25)
     phases = list(run.phases.order_by("phase_index"))[:3]
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -217,3 +262,31 @@ def test_a_claim_reads_the_balance_and_never_the_ledger() -> None:
         assert reads == []
         costs.append(len(captured))
     assert costs[0] == costs[1]
+
+
+@pytest.mark.django_db
+def test_the_migration_reckons_the_counters_from_the_lines_as_they_were_counted() -> None:
+    run = ready(make_run(tiers=2, phases_per_tier=2), incident_cost_cap_usd=9, max_attempt_cost_usd=1.25)
+    book = Book(list(run.phases.order_by("phase_index")))
+    for step in (
+        ("start", 0, "build"), ("start", 0, "audit"), ("start", 3, "audit"), ("settle", 1, 700, 250_000),
+        ("settle", 0, 40, None), ("late", 0, 900, 300_000), ("start", 2, "audit"),
+    ):  # fmt: skip
+        book.do(step)
+
+    def counters() -> list[Any]:
+        names = ("audit_tokens_used", "audit_tokens_reserved", "cost_micro_usd")
+        return [list(model.objects.order_by("pk").values_list(*names)) for model in (Run, Tier, Phase)]
+
+    before, costs = counters(), list(Attempt.objects.order_by("pk").values_list("cost_micro_usd", flat=True))
+    assert before[0] == [(900, 2 * SHARE, 300_000)]
+    for model in (Run, Tier, Phase):
+        model.objects.update(audit_tokens_used=0, audit_tokens_reserved=0, cost_micro_usd=0)
+    Attempt.objects.update(cost_micro_usd=None)
+    migration = import_module("runs.migrations.0006_envelopes_and_money").Migration
+    with connection.cursor() as cursor:
+        for operation in migration.operations:
+            if isinstance(operation, RunSQL):
+                cursor.execute(operation.sql)
+    assert counters() == before
+    assert list(Attempt.objects.order_by("pk").values_list("cost_micro_usd", flat=True)) == costs

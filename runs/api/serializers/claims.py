@@ -67,6 +67,8 @@ class BudgetOut(serializers.Serializer[Any]):
     stop_by = serializers.DateTimeField(allow_null=True)
     turns = serializers.IntegerField(allow_null=True)
     turn_cap = serializers.IntegerField(allow_null=True)
+    cost_usd = serializers.FloatField(allow_null=True)
+    cost_cap_usd = serializers.FloatField(allow_null=True)
 
 
 class HeartbeatOut(serializers.Serializer[Any]):

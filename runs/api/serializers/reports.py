@@ -39,7 +39,7 @@ class RunMetricsRowOut(serializers.Serializer[Any]):
     state = serializers.CharField()
     safety_profile = serializers.CharField()
     tokens_used = serializers.IntegerField()
-    token_cap = serializers.IntegerField()
+    token_cap = serializers.IntegerField(allow_null=True)
     token_utilization = serializers.FloatField()
     minor_issues_count = serializers.IntegerField()
     major_issues_count = serializers.IntegerField()
@@ -87,7 +87,7 @@ class BudgetFailureOut(serializers.Serializer[Any]):
     run_id = serializers.CharField()
     state = serializers.CharField()
     tokens_used = serializers.IntegerField()
-    token_cap = serializers.IntegerField()
+    token_cap = serializers.IntegerField(allow_null=True)
     token_utilization = serializers.FloatField()
     phase_count = serializers.IntegerField()
     max_phases = serializers.IntegerField()
@@ -119,7 +119,10 @@ class AuditsHelpedOut(serializers.Serializer[Any]):
 
 
 class SpentOut(serializers.Serializer[Any]):
-    """What one agent or model spent in all runs of the window. Sums hold what is known; null: nothing is."""
+    """What one agent, model or envelope spent in all runs of the window. Sums hold what is known; null: nothing is.
+
+    `cost_usd` is what counts: of each attempt the higher of what was reported and what the price table says.
+    """
 
     attempts = serializers.IntegerField()
     merged = serializers.IntegerField()
@@ -127,14 +130,17 @@ class SpentOut(serializers.Serializer[Any]):
     unknown_usage = serializers.IntegerField()
     overrun = serializers.IntegerField()
     cost_usd = serializers.FloatField(allow_null=True)
+    reported_usd = serializers.FloatField(allow_null=True)
+    priced_usd = serializers.FloatField(allow_null=True)
     unknown_cost = serializers.IntegerField()
 
 
 class OverrunOut(serializers.Serializer[Any]):
-    """Runs of the window that spent more than their cap, and the tokens beyond it."""
+    """Runs of the window that spent more than a cap of theirs, the tokens and the dollars beyond it."""
 
     runs = serializers.IntegerField()
     tokens = serializers.IntegerField()
+    cost_usd = serializers.FloatField()
 
 
 class AcceptedOut(serializers.Serializer[Any]):
@@ -157,6 +163,7 @@ class BudgetAnalysisOut(serializers.Serializer[Any]):
     by_tier = serializers.DictField(child=BudgetSliceOut())
     by_category_complexity = serializers.DictField(child=BudgetSliceOut())
     overrun = OverrunOut()
+    by_envelope = serializers.DictField(child=SpentOut())
     by_agent = serializers.DictField(child=SpentOut())
     by_model = serializers.DictField(child=SpentOut())
     cost_per_accepted_phase = AcceptedOut()

@@ -143,6 +143,9 @@ def test_budgets_set_what_was_used_beside_each_cap(root: Path) -> None:
     assert budgets["tiers"]["t1"]["gate_runs"] == {"used": 3, "cap": 4}
     assert budgets["phases"]["p2"] == {
         "tokens": {"used": 3_000, "cap": 500_000, "held": 0},
+        "build_tokens": {"used": 3_000, "cap": None, "held": 0},
+        "audit_tokens": {"used": 0, "cap": None, "held": 0},
+        "cost_usd": {"used": 0.0, "cap": None, "held": 0.0},
         "builder_attempts": {"used": 2, "cap": 3},
         "auditor_attempts": {"used": 1, "cap": 2},
         "lost_attempts": 0,

@@ -48,11 +48,18 @@ def gate(of: Attempt, seconds: float, verdict: str = "green", *, at: datetime | 
     )  # fmt: skip
 
 
-def spend(of: Attempt, tokens: int | None, kind: str = "settle", *, at: datetime | None = None) -> TokenEntry:
+def spend(
+    of: Attempt,
+    tokens: int | None,
+    kind: str = "settle",
+    *,
+    micro_usd: int | None = None,
+    at: datetime | None = None,
+) -> TokenEntry:
     """Append a line to the ledger."""
     return TokenEntry.objects.create(
         run=of.run, phase=of.phase, attempt=of, kind=kind, envelope="build", tokens=tokens,
-        usage_source="reported", at=at or clock.now(),
+        micro_usd=micro_usd, usage_source="reported", at=at or clock.now(),
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def samples(django_db_setup: None, django_db_blocker: Any) -> Samples:
         gate(build, 1.0)
         applied(build, 1.0)
         for tokens, kind in ((10, "settle"), (None, "settle"), (-1, "adjust")):
-            spend(build, tokens, kind)
+            spend(build, tokens, kind, micro_usd=tokens)
         lease(build)
         DatabaseLedger().record(build.phase_id, [report()], reporter="tests")
         every = IntervalSchedule.objects.create(every=5, period=IntervalSchedule.SECONDS)
