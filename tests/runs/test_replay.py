@@ -25,6 +25,7 @@ from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
 from tests.factories import make_project, make_run
 
 pytestmark = pytest.mark.django_db
+AUDITS = {"max_auditor_attempts": 3}
 START = clock.now().replace(year=2026, month=1, day=5)
 
 
@@ -72,6 +73,48 @@ def test_a_smaller_run_cap_stops_a_run_where_it_would_have_been_met(project: Pro
     ]
     assert row(answer, "r1")["in_force"]["stops"] == []
     assert answer["totals_in_force"]["tokens_kept"] == 150_000
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "cap", "place", "kept"),
+    [
+        ({"category_defaults": {"docs": {"audit_token_cap": 9_000, **AUDITS}}},
+         "audit_token_cap", "phase P1", 160_000),
+        ({"category_defaults": {"docs": {"build_token_cap": 60_000, **AUDITS}}},
+         "build_token_cap", "phase P1", 120_000),
+        ({"run_build_token_cap": 130_000}, "run_build_token_cap", "phase P2", 120_000),
+        ({"run_cost_cap_usd": 1}, "run_cost_cap_usd", "phase P2", 120_000),
+        ({"category_defaults": {"docs": {"incident_cost_cap_usd": 0.5, **AUDITS}}},
+         "incident_cost_cap_usd", "phase P1", 110_000),
+        ({"category_defaults": {"docs": {"incident_cost_cap_usd": 1, "tier_token_cap_multiplier": 0.5, **AUDITS}}},
+         "tier_cost_cap_usd", "phase P2", 120_000),
+    ],
+)  # fmt: skip
+def test_envelopes_and_money_stop_a_replay_as_they_stop_a_run(
+    project: Project, ruleset: dict[str, Any], cap: str, place: str, kept: int
+) -> None:
+    run = ended(project, "r1")
+    attempt(run, "P1", "build", "RED", 60_000, cost_micro_usd=500_000)
+    attempt(run, "P1", "audit", "DECIDED", 10_000, cost_micro_usd=100_000)
+    attempt(run, "P1", "build", "MERGED", 40_000, cost_micro_usd=300_000)
+    attempt(run, "P1", "audit", "DECIDED", 10_000)  # what it cost is not known
+    attempt(run, "P2", "build", "MERGED", 50_000, cost_micro_usd=700_000)
+    answer = replay(project, {"category_defaults": {"docs": AUDITS}, **ruleset})
+    assert (cap, place) in stops(answer, "r1")
+    assert row(answer, "r1")["tokens_kept"] == kept
+
+
+def test_an_unlimited_ruleset_stops_nothing_by_tokens(project: Project) -> None:
+    run = ended(project, "r1")
+    for phase_id in ("P1", "P2"):
+        attempt(run, phase_id, "build", "MERGED", 10**9)
+    limits = {
+        "run_token_cap": "unlimited",
+        "category_defaults": {"docs": {"incident_token_cap": "unlimited"}},
+    }
+    answer = replay(project, limits)
+    assert stops(answer, "r1") == []
+    assert [stop["cap"] for stop in row(answer, "r1")["in_force"]["stops"]] == ["tier_token_cap"]
 
 
 def test_fewer_attempts_end_the_phase_and_what_depends_on_it_but_not_the_rest(project: Project) -> None:
