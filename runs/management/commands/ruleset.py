@@ -1,4 +1,4 @@
-"""`manage.py ruleset lint|dry-run|replay|classification`: a ruleset tried before it is put in force."""
+"""`manage.py ruleset ...`: a ruleset tried before it is put in force, put in force, and shown."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from autopack_site.kernel.errors import AutopackError, Invalid
 from autopack_site.kernel.visible import visible
 from runs import trials
 from runs.classification import classification_of
-from runs.management.commands.run import read_plan, told
+from runs.management.commands.run import OPERATOR, read_plan, told
 from runs.plan_texts import is_json, read_plan_text
 from runs.replay import DEFAULT_RUNS, MAX_RUNS, lines, replay
 from strategy.lint import lint_text
-from strategy.services import project_for
+from strategy.services import add_ruleset, project_for
+from strategy.validation import check_ruleset_text
 
 
 class Command(BaseCommand):
-    """Nothing is stored."""
+    """Only `put` stores anything."""
 
-    help = "Try a ruleset on a plan or on the past; show the table of words and paths"
+    help = "Try a ruleset on a plan or on the past, put it in force, show what is; show the table of words and paths"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the sub-commands."""
         actions = parser.add_subparsers(
-            dest="action", required=True, metavar="lint|dry-run|replay|classification"
+            dest="action", required=True, metavar="lint|dry-run|replay|put|show|classification"
         )
         lint = actions.add_parser("lint", help="Check a ruleset; status 1 where there are findings")
         lint.add_argument("file", metavar="FILE", help="a ruleset, JSON or YAML")
@@ -43,6 +45,12 @@ class Command(BaseCommand):
         past.add_argument(
             "--runs", type=int, default=DEFAULT_RUNS, metavar="N", help=f"how many, at most {MAX_RUNS}"
         )
+        put = actions.add_parser("put", help="Put a ruleset in force, as the project's next version")
+        put.add_argument("file", metavar="FILE", help="a ruleset, JSON or YAML")
+        show = actions.add_parser("show", help="Print the ruleset in force, or an earlier version")
+        show.add_argument("--number", type=int, metavar="N", help="the version; else the one in force")
+        put.add_argument("--project", metavar="ID", help="the project; else the default one")
+        show.add_argument("--project", metavar="ID", help="the project; else the default one")
         table = actions.add_parser("classification", help="Show the words and paths in force, riskiest first")
         for action in (dry_run, past, table):
             action.add_argument("--project", metavar="ID", help="the project; else the default one")
@@ -104,6 +112,25 @@ class Command(BaseCommand):
             return
         for line in lines(answer):
             self.stdout.write(visible(line))
+
+    def _put(self, options: dict[str, Any]) -> None:
+        project = project_for(options["project"])
+        document = check_ruleset_text(read_plan(Path(options["file"])))
+        with transaction.atomic():
+            ruleset = add_ruleset(project, document, OPERATOR)
+        self.stdout.write(
+            f"Version {ruleset.version} of {project.project_id} is in force for runs that start now"
+        )
+        self.stdout.write(f"see what a plan gets: manage.py plan explain PLAN --project {project.project_id}")
+
+    def _show(self, options: dict[str, Any]) -> None:
+        project = project_for(options["project"])
+        number = options["number"]
+        found = project.ruleset if number is None else project.rulesets.filter(version=number).first()
+        if found is None:
+            newest = project.rulesets.count()
+            raise CommandError(f"{project.project_id} has no version {number}: it has 1 to {newest}")
+        self.stdout.write(json.dumps(found.document, indent=2, ensure_ascii=True))
 
     def _classification(self, options: dict[str, Any]) -> None:
         answer = classification_of(project_for(options["project"]))
