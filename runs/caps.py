@@ -60,7 +60,10 @@ def envelope(attempt: Attempt) -> Envelope:
 
 def shown(unit: Unit, amount: int) -> str:
     """Return an amount for people."""
-    return f"{amount}" if unit == "tokens" else f"${amount / MICRO:.6f}".rstrip("0").rstrip(".")
+    if unit == "tokens":
+        return f"{amount}"
+    dollars, rest = divmod(amount, MICRO)
+    return f"${dollars:,}.{f'{rest:06}'.rstrip('0'):0<2}"
 
 
 def accounts(run: Run, tier: Tier, phase: Phase, kind: Envelope) -> list[Account]:

@@ -12,6 +12,7 @@ from autopack_site.kernel import clock
 from integration.artefacts.text import iso
 from integration.console import texts
 from integration.console.bars import Bar
+from runs import caps
 
 register = template.Library()
 
@@ -62,6 +63,12 @@ def lasted(start: datetime | None, end: datetime | None) -> str:
 def thousands(value: int | None) -> str:
     """Return a number with its thousands parted; a dash for one that nobody knows."""
     return "\u2013" if value is None else f"{value:,}"
+
+
+@register.filter
+def money(micro_usd: int | None) -> str:
+    """Return millionths of a dollar as people write them; a dash for what nobody knows."""
+    return "\u2013" if micro_usd is None else caps.shown("micro_usd", micro_usd)
 
 
 @register.filter

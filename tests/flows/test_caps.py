@@ -273,7 +273,7 @@ def test_an_agent_is_told_of_money_at_80_percent_and_stopped_at_the_whole(world:
         (1.0, "spent", "max_attempt_cost_usd"),
     ]
     event = run.transitions.get(event="budget_spent")
-    assert event.why == "max_attempt_cost_usd: $1 of $1 are spent"
+    assert event.why == "max_attempt_cost_usd: $1.00 of $1.00 are spent"
     # within the grace it hands in what it has, and that is kept
     result = BuildResult("success", hand.patch_of("one"), used(10, 1.0))
     assert services.submit_build(lease.lease_id, fence=lease.fence, result=result).state == "SUBMITTED"
@@ -331,7 +331,7 @@ def test_money_that_is_reported_late_is_booked_and_stands_against_promotion(worl
     assert (run.cost_micro_usd, run.cost_overrun) == (2_500_000, 500_000)
     eligible, reasons = is_eligible(run, list(run.tiers.all()))
     assert not eligible
-    assert reasons == ["budget-failure: 19 of 5000000 tokens are used, $2.5 of $2"]
+    assert reasons == ["budget-failure: 19 of 5000000 tokens are used, $2.50 of $2.00"]
 
 
 def test_an_unlimited_run_holds_nothing_and_is_stopped_by_no_token(world: World) -> None:
