@@ -120,6 +120,7 @@ def after_failure(run: Run, phase: Phase, attempt: Attempt, cause: Cause) -> Non
     audits_left = phase.auditor_attempts < int(limits["max_auditor_attempts"])
     stuck = _same_failures(phase, attempt) >= SAME_FAILURE_LIMIT
     audit_due = phase.builder_attempts >= int(limits["audit_after_failures"]) or stuck or not builders_left
+    audit_due = audit_due or _builders_are_spent(run, phase)
     if audit_due and audits_left and _has_auditor(run, phase):
         want_audit(run, phase, attempt, Attempt.Purpose.FAILURE)
     elif builders_left and not stuck:
@@ -218,6 +219,21 @@ def lose_to_environment(run: Run, phase: Phase, attempt: Attempt, *, code: str, 
         offer_audit(run, phase)
     else:
         requeue(phase, reason[:500])
+
+
+def _builders_are_spent(run: Run, phase: Phase) -> bool:
+    """Tell whether the builders' own envelope pays for no other attempt: the auditors' may still help."""
+    caps_of_builds = (
+        phase.limits.get("build_token_cap"),
+        phase.tier.build_token_cap,
+        run.build_token_cap,
+    )
+    if all(cap is None for cap in caps_of_builds):
+        return False
+    rows.reread(phase)
+    rows.reread(run)
+    breach = caps.spending_breach(run, phase.tier, phase, "build")
+    return breach is not None and breach.limit.endswith("build_token_cap")
 
 
 def _has_auditor(run: Run, phase: Phase) -> bool:

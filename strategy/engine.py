@@ -14,6 +14,7 @@ from strategy import debt
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.conditions import RunFacts
 from strategy.errors import TooManyPhases
+from strategy.limits import LEAST_ATTEMPT_TOKENS, cap_of
 from strategy.phase_rows import PhaseDraft, draft, finished
 from strategy.rules import Rules, normal_form, read_rules
 from strategy.run_rows import RunDraft, ruled_run_values, run_values, tier_origins, tier_strategies
@@ -152,14 +153,19 @@ def _run_facts(asked: RunDraft, backlog: Sequence[BacklogItem], thresholds: tupl
 
 
 def _phase_advice(phase_id: str, row: Mapping[str, Any], run_scope: str) -> list[dict[str, Any]]:
+    rows = []
+    given = cap_of(row["max_attempt_tokens"])
+    if given is not None and given < LEAST_ATTEMPT_TOKENS:
+        text = f"An attempt is given {given} tokens of the phase's {row['incident_token_cap']}: too few for its brief"
+        rows.append({"code": "attempt-tokens-too-few", "phase_id": phase_id, "message": text})
     mode = row["builder_mode"]
     if mode == "scaffolding_heavy" and row["complexity"] != "low":
         text = "Large scaffolding: consider splitting the phase in two or three"
-        return [{"code": "consider-splitting", "phase_id": phase_id, "message": text}]
-    if mode in ("refactor_heavy", "schema_heavy") and run_scope != "single_tier":
+        rows.append({"code": "consider-splitting", "phase_id": phase_id, "message": text})
+    elif mode in ("refactor_heavy", "schema_heavy") and run_scope != "single_tier":
         text = f"A {mode} phase is best run with the run scope single_tier"
-        return [{"code": "prefer-single-tier", "phase_id": phase_id, "message": text}]
-    return []
+        rows.append({"code": "prefer-single-tier", "phase_id": phase_id, "message": text})
+    return rows
 
 
 def _require_tiers(plan: Plan) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 UNLIMITED = "unlimited"
 MICRO = 1_000_000
+LEAST_ATTEMPT_TOKENS = 1_000
+"""An attempt with fewer tokens can't read its brief."""
 
 OPTIONAL = ("max_diff_lines", "max_turns", "build_token_cap", "audit_token_cap", "incident_cost_cap_usd")
 """Limits of a phase whose published default is unlimited: absent from a strategy that does not limit them."""

@@ -13,14 +13,12 @@ from strategy import defaults
 from strategy.conditions import Rule
 from strategy.differences import Difference, Kind
 from strategy.documents import Document, Path, read_text, whole_numbers
-from strategy.limits import OPTIONAL, UNLIMITED, cap_of, optional, smaller
+from strategy.limits import LEAST_ATTEMPT_TOKENS, OPTIONAL, UNLIMITED, cap_of, optional, smaller
 from strategy.published import PRESENT
 from strategy.rules import Rules, canonical_category, normal_name, read_rules
 from strategy.strictness import RUN_ORDERS
 from strategy.validation import check_ruleset_document
 
-LEAST_ATTEMPT_TOKENS = 1_000
-"""An attempt with fewer tokens can't read its brief."""
 FAR_AGE = 100
 """Runs or tiers that an issue is hardly ever seen in before it is resolved."""
 MAX_FINDINGS = 200

@@ -238,8 +238,24 @@ def test_builds_can_not_use_up_what_is_the_audits(world: World) -> None:
     services.submit_build(lease.lease_id, fence=lease.fence, result=BuildResult("failed", b"", used(100)))
     phase = hand.phase_of(run, "one")
     assert (phase.tokens_used, phase.audit_tokens_used) == (700, 0)
-    # no auditor is declared: it is asked for by hand, and its envelope is whole
-    assert phase.failure_code == "builder-failed"
+    assert phase.failure_code == "builder-failed"  # there is no auditor to ask
+
+
+def test_when_builders_have_spent_theirs_the_auditors_are_asked(world: World) -> None:
+    world.project(
+        builder=None,
+        auditors={"reviewer": {"kind": "pull"}},
+        ruleset=docs(
+            incident_token_cap=1000, build_token_cap=500, max_builder_attempts=9, max_auditor_attempts=1
+        ),
+    )
+    run = world.start(world.plan(ONE))
+    fail(run, "one", used(500))
+    phase = hand.phase_of(run, "one")
+    assert (phase.state, phase.builder_attempts) == ("GATE", 1)
+    lease = services.claim_phase(run.pk, agent="auditor", kind="audit")
+    assert lease is not None
+    assert lease.budget.cap == 100  # a share of the phase's tokens, of which 500 are left
 
 
 def test_an_audit_draws_on_its_own_envelope_and_its_lines_say_so(world: World) -> None:

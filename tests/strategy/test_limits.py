@@ -177,3 +177,10 @@ def test_lint_reads_unlimited_and_zero() -> None:
     assert codes == {"attempt-tokens-too-few"}
     found = lint.lint_ruleset({"run_token_cap": 5, **of_docs(incident_token_cap="unlimited")})
     assert "phase-cap-above-run-cap" in {finding.code for finding in found}
+
+
+def test_a_phase_whose_attempts_get_too_few_tokens_is_told_before_it_starts() -> None:
+    advice = compiled(DOCS, token_cap=2_700).document["advice"]
+    assert [(row["code"], row["phase_id"]) for row in advice] == [("attempt-tokens-too-few", "a")]
+    assert advice[0]["message"].startswith("An attempt is given 900 tokens of the phase's 2700")
+    assert compiled(DOCS, token_cap=3_000).document["advice"] == []
