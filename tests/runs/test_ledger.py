@@ -287,6 +287,6 @@ def test_the_migration_reckons_the_counters_from_the_lines_as_they_were_counted(
     with connection.cursor() as cursor:
         for operation in migration.operations:
             if isinstance(operation, RunSQL):
-                cursor.execute(operation.sql)
+                cursor.execute(str(operation.sql))
     assert counters() == before
     assert list(Attempt.objects.order_by("pk").values_list("cost_micro_usd", flat=True)) == costs
