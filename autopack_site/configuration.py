@@ -23,6 +23,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "DATABASE_URL": "PostgreSQL, the truth. Unset: the embedded server of the state folder while it runs.",
         "AUTOPACK_REDIS_URL": "Redis, the broker (`redis://`, `rediss://`, `unix://`). Unset: the embedded one.",
         "AUTOPACK_CONN_MAX_AGE_S": "How long a database connection is kept for further requests.",
+        "AUTOPACK_PREPARED_STATEMENTS": "0: no statements prepared on connections, for a pooler that gives each "
+        "transaction another one.",
     },
     "Safety": {
         "AUTOPACK_PRODUCTION": "1 makes an unsafe configuration (weak key, debug, any host) refuse to start.",

@@ -109,6 +109,7 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     }
 }
+PREPARED_STATEMENTS = env_bool("AUTOPACK_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env_str("AUTOPACK_REDIS_URL", LOCAL.get("redis_url", "redis://127.0.0.1:6379/0"))
 

@@ -1,9 +1,11 @@
 """`record_issue` in a run that holds 0, 2,000 and 20,000 issues, against raw upserts of the same rows.
 
 Ours goes through Django's client in this process. Each call records a key that is new, so that every level has
-a row to insert; the floor upserts the same rows at the four levels and moves the same counters, in one
-transaction. Cost must not grow with what the run holds: `tests/issues/test_flat_cost.py` proves it of the
-queries and their plans; here is the time.
+a row to insert. The floor holds the same locks, upserts the same rows (the issue's name, its four levels and the
+reporter's vote, the entry's first event, the intent to write the run's files) and moves the same counters, a round
+trip each, in one transaction. The run's cap is out of reach: beyond it each report also wakes the supervisor, and
+has nobody to wake here. Cost must not grow with what the run holds: `tests/issues/test_flat_cost.py` proves it of
+the queries and their plans; here is the time.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ def run(folder: Path, passes: int) -> list[Row]:
 def _filled(client: Any, size: int) -> RawIssues:
     """Start a run of the size's project and fill it."""
     from runs import ports
-    from runs.models import Phase
+    from runs.models import Phase, Run
     from runs.ports import IssueReport
 
     run_id = f"issues-{size}"
@@ -69,6 +71,7 @@ def _filled(client: Any, size: int) -> RawIssues:
     )
     if answer.status_code != 201:
         raise RuntimeError(f"/runs/start answered {answer.status_code}: {answer.content[:500]!r}")
+    Run.objects.filter(pk=run_id).update(max_minor_issues_total=1_000_000)
     phase = Phase.objects.select_related("run", "tier").get(run=run_id, phase_id="p0")
     for start in range(0, size, BATCH):
         reports = [
@@ -99,31 +102,41 @@ def _recorder(client: Any, size: int) -> Any:
 
 
 class RawIssues:
-    """Records an issue as the service leaves it: four upserts, an event, three counters, an outbox row."""
+    """Records an issue as the service leaves it: six upserts, an event, three counters, an outbox row."""
 
     def __init__(self, phase: Any) -> None:
-        from issues.models import BacklogEntry, BacklogEvent, Issue, RunIndexEntry, TierIssue
+        from issues.models import BacklogEntry, BacklogEvent, Issue, IssueName, RunIndexEntry, TierIssue, Vote
         from runs.models import Outbox
 
         self.phase = phase
         self.connection = connect()
         self.upserts = {
+            "name": _upsert(IssueName, ("project_id", "name", "kind")),
             "issue": _upsert(Issue, ("phase_id", "issue_key")),
             "tier": _upsert(TierIssue, ("tier_id", "issue_key")),
             "index": _upsert(RunIndexEntry, ("run_id", "issue_key")),
             "backlog": _upsert(BacklogEntry, ("project_id", "issue_key")),
+            "vote": _upsert(Vote, ("entry_id", "reporter")),
         }
         self.event = Insert(BacklogEvent)
         self.outbox = Insert(Outbox, conflict="ON CONFLICT DO NOTHING")
 
     def record(self, number: int) -> None:
-        """Record one new key in one transaction, under the run's row lock."""
+        """Record one new key in one transaction, under the locks of the run and of the project's backlog."""
         phase, at = self.phase, now()
-        run_id = phase.run_id
+        run_id, project_id = phase.run_id, phase.run.project_id
         key = f"raw-{number}"
         both = {"severity": "minor", "effective_severity": "minor", "category": "style"}
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute('SELECT 1 FROM "runs_run" WHERE "run_id" = %s FOR NO KEY UPDATE', [run_id])
+            cursor.execute(
+                'SELECT "runs", "tiers" FROM "issues_backlogtally" WHERE "project_id" = %s FOR NO KEY UPDATE',
+                [project_id],
+            )
+            runs, tiers = cursor.fetchone()
+            self.upserts["name"](
+                cursor, project_id=project_id, kind="key", name=key, issue_key=key, created_at=at
+            )
             self.upserts["issue"](
                 cursor, phase_id=phase.pk, issue_key=key, source="probe", task_category=phase.task_category,
                 complexity=phase.complexity, occurrence_count=1, first_seen_run=run_id, last_seen_run=run_id,
@@ -135,15 +148,17 @@ class RawIssues:
                 occurrence_count=1, seen_in_tiers=["t0"], seen_in_phases=["p0"], **both,
             )  # fmt: skip
             entry = self.upserts["backlog"](
-                cursor, project_id=phase.run.project_id, issue_key=key, category="style",
-                base_severity="minor", effective_severity="minor", status="open", occurrence_count=1,
+                cursor, project_id=project_id, issue_key=key, category="style", status="open",
+                runs_offset=-runs, tiers_offset=-tiers, base_severity="minor", effective_severity="minor",
+                occurrence_count=1,
                 first_seen_run_id=run_id, last_seen_run_id=run_id, first_seen_at=at, last_seen_at=at,
                 opened_at=at, seen_in_runs=[run_id], seen_in_tiers=["t0"], paths=["src/a.py"], scopes=[[]],
             )  # fmt: skip
             self.event(
-                cursor, entry_id=entry, event="opened", to_status="open", why="reported", who="raw",
+                cursor, entry_id=entry, event="opened", to_status="open", why="reported in phase p0", who="raw",
                 run_id=run_id, at=at,
             )  # fmt: skip
+            self.upserts["vote"](cursor, entry_id=entry, reporter="raw", at=at)
             for table, column, value in (
                 ("runs_phase", "id", phase.pk), ("runs_tier", "id", phase.tier_id), ("runs_run", "run_id", run_id),
             ):  # fmt: skip
@@ -151,7 +166,14 @@ class RawIssues:
                     f'UPDATE "{table}" SET "minor_issues_count" = "minor_issues_count" + 1 WHERE "{column}" = %s',
                     [value],
                 )
-            self.outbox(cursor, topic="artefacts.write", key=run_id, due_at=at, created_at=at)
+            self.outbox(
+                cursor,
+                topic="artefacts.write",
+                key=run_id,
+                reference={"run_id": run_id},
+                due_at=at,
+                created_at=at,
+            )
 
 
 def _upsert(model: Any, key: Sequence[str]) -> Insert:

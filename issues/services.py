@@ -28,7 +28,6 @@ from issues.naming import Named, bind
 from issues.rules import RunRules, rules_of
 from issues.severity import MAJOR, MINOR, count_change, worst
 from issues.shapes import backlog_entry_shape, index_entry_shape, phase_file_shape
-from runs import rows
 from runs.errors import PhaseNotFound
 from runs.models import Phase, Run
 from runs.ports import IssueReport, Shared
@@ -41,12 +40,15 @@ _put_tier = PreparedInsert(TierIssue, unique=["tier", "issue_key"])
 _put_index = PreparedInsert(RunIndexEntry, unique=["run", "issue_key"])
 _put_votes = PreparedInsert(Vote, unique=["entry", "reporter"])
 # What every report reads, by statements that are compiled once: one row a key and level.
-_run_to_lock = Prepared[Run](
+_phase_and_lock = Prepared[Phase](
     lambda phase_pk: (
-        Run.objects.select_for_update(of=("self",), no_key=True)
-        .filter(phases=phase_pk)
-        .select_related("strategy")
-        .only("run_id", "project_id", "base_commit", "head_commit", "strategy__sha256")
+        Phase.objects.select_for_update(of=("run",), no_key=True)
+        .filter(pk=phase_pk)
+        .select_related("run__strategy", "tier")
+        .only(
+            *("phase_id", "phase_index", "task_category", "complexity", "scope", "tier__tier_id"),
+            *("run__project_id", "run__base_commit", "run__head_commit", "run__strategy__sha256"),
+        )
     )
 )
 _issues = Prepared[Issue](lambda phase_pk, keys: Issue.objects.filter(phase=phase_pk, issue_key__in=keys))
@@ -91,7 +93,8 @@ def record_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: s
 
 
 def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Shared]:
-    run = _lock_run_of(phase_pk)
+    phase = _lock_run_of(phase_pk)
+    run = phase.run
     tally = lock_backlog(run.project_id)
     left = partial(joints_left, run.run_id, phase_pk)
     named = bind(run.project_id, [names_of(report) for report in seen], joints_left=left)
@@ -100,8 +103,6 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
     if named.renamed or named.refused:
         settle_joints(run, phase_pk, named, tally, who=reporter)
     index = _run_index(run, keys, named, reporter)
-    phase = rows.phase_by_pk.first(phase_pk)
-    assert phase is not None  # its run was found by it
     levels = _Levels(
         phase,
         rules_of(run),
@@ -122,11 +123,9 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
     _put_votes.many(
         [Vote(entry=levels.backlog[key], reporter=reporter[:128], at=clock.now()) for key in voted]
     )
-    note_issue_counts(phase.pk, **levels.deltas)
+    phase.minor_issues_count, phase.major_issues_count = note_issue_counts(phase.pk, **levels.deltas)
     write_files(run.run_id)
     log.info("issues.recorded", run_id=run.run_id, phase_id=phase.phase_id, reports=len(seen), keys=len(keys))
-    phase.minor_issues_count += levels.deltas.get("phase_minor", 0)
-    phase.major_issues_count += levels.deltas.get("phase_major", 0)
     return [_shared(levels, report.issue_key) for report in seen]
 
 
@@ -141,12 +140,16 @@ def _run_index(run: Run, keys: list[str], named: Named, who: str) -> dict[str, R
     return {row.issue_key: row for row in found}
 
 
-def _lock_run_of(phase_pk: int) -> Run:
-    """Lock the row of a phase's run; weaker than the supervisor's lock, but each waits for the other."""
-    run = _run_to_lock.first(phase_pk)
-    if run is None:
+def _lock_run_of(phase_pk: int) -> Phase:
+    """Lock the row of a phase's run; weaker than the supervisor's lock, but each waits for the other.
+
+    Return the phase with its run and tier, and of phase and tier only what their plan says: what waits for the lock
+    sees the run's row as it is then, and the others as they were before.
+    """
+    phase = _phase_and_lock.first(phase_pk)
+    if phase is None:
         raise PhaseNotFound(f"Phase {phase_pk} not found")
-    return run
+    return phase
 
 
 def _fold(levels: _Levels, run: Run, report: IssueReport, reporter: str) -> None:

@@ -17,12 +17,13 @@ from typing import Any
 import structlog
 from celery import current_app
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.correlation import MESSAGE_HEADER
 from autopack_site.kernel.problem import correlation_id
+from autopack_site.kernel.statements import Statement
 from runs.models import Outbox
 
 log = structlog.get_logger(__name__)
@@ -32,7 +33,9 @@ INSERT INTO runs_outbox (topic, key, reference, correlation_id, created_at, due_
 VALUES (%s, %s, %s, %s, %s, statement_timestamp() + %s * interval '1 second', {sent})
 ON CONFLICT DO NOTHING
 """
-_PUT_OFF, _AT_ONCE = _INSERT.format(sent="NULL, 0"), _INSERT.format(sent="statement_timestamp(), 1")
+_put_off = Statement(_INSERT.format(sent="NULL, 0"), label="put_off")
+_at_once = Statement(_INSERT.format(sent="statement_timestamp(), 1"), label="put_at_once")
+_settle = Statement("DELETE FROM runs_outbox WHERE topic = %s AND key = %s", label="settle")
 MAX_BACKOFF = 6  # resend intervals double up to 2**6 times the first
 
 
@@ -45,12 +48,11 @@ def enqueue(topic: str, key: str, *, delay_s: float = 0.0, **reference: str | in
     later = delay_s > 0
     row = Outbox(topic=topic, key=key, reference=reference, correlation_id=correlation_id() or "")
     values: list[Any] = [topic, key, json.dumps(reference), row.correlation_id, clock.now()]
-    with connection.cursor() as cursor:
-        if later:
-            cursor.execute(_PUT_OFF, [*values, delay_s])
-        else:
-            cursor.execute(_AT_ONCE, [*values, settings.OUTBOX_RESEND_S])
-            transaction.on_commit(lambda: _send(row))
+    if later:
+        _put_off([*values, delay_s])
+    else:
+        _at_once([*values, settings.OUTBOX_RESEND_S])
+        transaction.on_commit(lambda: _send(row))
 
 
 def postpone(topic: str, key: str, *, delay_s: float) -> None:
@@ -66,8 +68,7 @@ def is_put_off(topic: str, key: str) -> bool:
 
 def settle(topic: str, key: str) -> None:
     """Delete the open row: its work is done in this very transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM runs_outbox WHERE topic = %s AND key = %s", [topic, key])
+    _settle([topic, key])
 
 
 def nudge(topic: str, key: str) -> None:

@@ -17,6 +17,14 @@ phase_with_run = Prepared[Phase](
         run=run_id, phase_id=phase_id
     )
 )
+# whether a phase is there, and in which project
+phase_placed = Prepared[Phase](
+    lambda run_id, phase_id: (
+        Phase.objects.select_related("run__project")
+        .only("run__project__project_id")
+        .filter(run=run_id, phase_id=phase_id)
+    )
+)
 phase_by_name = Prepared[Phase](
     lambda run_id, phase_id: Phase.objects.select_related("tier").filter(run=run_id, phase_id=phase_id)
 )

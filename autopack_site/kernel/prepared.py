@@ -2,7 +2,8 @@
 
 Django builds and compiles a query anew at each use, which for a wide table with its relations takes several
 times as long as PostgreSQL needs to answer it. Where a row is read at every step of the engine, that is the
-larger part of the step's time. Here the queryset is built once, with placeholders, and its SQL is kept.
+larger part of the step's time. Here the queryset is built once, with placeholders, and its SQL is kept; so is
+PostgreSQL's plan (`kernel.statements`).
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 from django.db.models.query import get_related_populators
 
+from autopack_site.kernel.statements import Statement, written_in
+
 M = TypeVar("M", bound=Model)
 Value = str | int | Sequence[str] | Sequence[int]
 # Placeholders that no constant of a queryset equals: a private code point, and the top of PostgreSQL's integer.
 _TEXT = "\ue0ff"
 _NUMBER = 2_147_000_000
+MAX_KEPT_ROWS = 16  # of one INSERT that is kept
 
 
 @dataclass(frozen=True)
 class _Compiled:
-    """One statement: its text, which value each parameter takes, and how a row becomes an instance."""
+    """One statement, which value takes each of its places, and how a row becomes an instance."""
 
-    sql: str
-    parameters: tuple[Any, ...]
+    statement: Statement
+    places: tuple[int, ...]
     model: type[Model]
     names: list[str]
     columns: slice
@@ -56,13 +60,10 @@ class Prepared(Generic[M]):
         shape = tuple(_shape(value) for value in values)
         known = self._compiled.get(shape)
         if known is None:
-            known = self._compiled[shape] = _compile(self._build(*_placeholders(shape)))
+            known = self._compiled[shape] = _compile(self._build(*_placeholders(shape)), shape)
         flat = _flat(values)
-        parameters = [flat.get(parameter, parameter) for parameter in known.parameters]
+        rows = known.statement([flat[place] for place in known.places])
         connection = connections[DEFAULT_DB_ALIAS]
-        with connection.cursor() as cursor:
-            cursor.execute(known.sql, parameters)
-            rows = cursor.fetchall()
         return [_instance(known, list(row), connection) for row in rows]
 
     def first(self, *values: Value) -> M | None:
@@ -101,30 +102,46 @@ def _placeholders(shape: tuple[tuple[type, int], ...]) -> list[Any]:
     return found
 
 
-def _flat(values: Sequence[Value]) -> dict[Any, Any]:
-    """Return what stands for each placeholder."""
-    found: dict[Any, Any] = {}
-    for place, value in enumerate(values):
-        for index, one in enumerate([value] if isinstance(value, (str, int)) else value):
-            found[_placeholder(type(one), place, index)] = one
-    return found
+def _flat(values: Sequence[Value]) -> list[Any]:
+    """Return the values one after the other, those of lists too."""
+    return [one for value in values for one in ([value] if isinstance(value, (str, int)) else value)]
 
 
-def _compile(queryset: QuerySet[Any]) -> _Compiled:
+def _compile(queryset: QuerySet[Any], shape: tuple[tuple[type, int], ...]) -> _Compiled:
     compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
     sql, parameters = compiler.as_sql()
     select, info = compiler.select, compiler.klass_info
     columns = [column for column, _, _ in select]
     start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+    model = info["model"]
+    sql, places = _with_constants(sql, parameters, _flat(_placeholders(shape)))
     return _Compiled(
-        sql=sql,
-        parameters=tuple(parameters),
-        model=info["model"],
+        statement=Statement(sql, label=model._meta.db_table),
+        places=places,
+        model=model,
         names=[column.target.attname for column in columns[start:end]],
         columns=slice(start, end),
         populators=get_related_populators(info, select, DEFAULT_DB_ALIAS),  # type: ignore[call-arg]  # of 5.2
         converters=compiler.get_converters(columns),
     )
+
+
+def _with_constants(
+    sql: str, parameters: Sequence[Any], placeholders: list[Any]
+) -> tuple[str, tuple[int, ...]]:
+    """Return the SQL with the queryset's own constants written into it, and which value takes each place left.
+
+    A plan for any values may then use a partial index, whose condition a constant meets.
+    """
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        written = written_in(
+            sql,
+            [
+                None if value in placeholders else cursor.mogrify("%s", [value]).decode()
+                for value in parameters
+            ],
+        )
+    return written, tuple(placeholders.index(value) for value in parameters if value in placeholders)
 
 
 def _instance(known: _Compiled, row: list[Any], connection: Any) -> Any:
@@ -147,6 +164,7 @@ class PreparedInsert(Generic[M]):
     def __init__(self, model: type[M], *, unique: Sequence[str] = ()) -> None:
         self._model, self._unique = model, tuple(unique)
         self._known: tuple[str, str, str, list[Any]] | None = None
+        self._statements: dict[int, Statement] = {}
 
     def __call__(self, **values: Any) -> M:
         """Insert a row and return its instance, with the key that the database gave it."""
@@ -165,10 +183,13 @@ class PreparedInsert(Generic[M]):
             for row in rows
             for field in fields
         ]
-        with connection.cursor() as cursor:
-            cursor.execute(head + ", ".join([marks] * len(rows)) + tail, parameters)
-            keys = cursor.fetchall()
-        for row, (key,) in zip(rows, keys, strict=True):
+        count = len(rows)
+        statement = self._statements.get(count) or Statement(
+            head + ", ".join([marks] * count) + tail, label=f"put_{self._model._meta.db_table}"
+        )
+        if count <= MAX_KEPT_ROWS:
+            self._statements[count] = statement
+        for row, (key,) in zip(rows, statement(parameters), strict=True):
             row.pk = key
             row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 

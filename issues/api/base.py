@@ -13,6 +13,7 @@ from autopack_site.kernel.auth import Role
 from issues.errors import BacklogEntryNotFound
 from issues.models import BacklogEntry, with_ages
 from issues.search import with_votes
+from runs import rows
 from runs.api.fields import Text
 from runs.api.parsers import BoundedJSONParser, too_large
 from runs.api.views import AgentView
@@ -33,8 +34,18 @@ class ReportView(AgentView):
         try:
             return self.require_phase(run_id, phase_id)
         except PhaseNotFound:
-            self.require_run(run_id)
-            raise PhaseNotFound(f"Phase {phase_id} not found in run {run_id}") from None
+            raise self._missing(run_id, phase_id) from None
+
+    def key_of_phase(self, run_id: str, phase_id: str) -> int:
+        """Return the phase's primary key, which is all that a report needs. Raises the same."""
+        phase = rows.phase_placed.first(run_id, phase_id)
+        if phase is None or self.caller.project_scope not in (None, phase.run.project.project_id):
+            raise self._missing(run_id, phase_id)
+        return phase.pk
+
+    def _missing(self, run_id: str, phase_id: str) -> PhaseNotFound:
+        self.require_run(run_id)
+        return PhaseNotFound(f"Phase {phase_id} not found in run {run_id}")
 
 
 class EntryView(AgentView):

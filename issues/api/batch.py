@@ -51,8 +51,8 @@ class RecordIssuesView(ReportView):
         reports = [
             IssueReport(**{**row, "evidence_refs": tuple(row.get("evidence_refs", ()))}) for row in rows
         ]
-        phase = self.named_phase(run_id, phase_id)
-        touched = record_batch(phase.pk, reports, reporter=self.caller.name)
+        phase = self.key_of_phase(run_id, phase_id)
+        touched = record_batch(phase, reports, reporter=self.caller.name)
         recorded = [
             {
                 "message": f"Issue {report.issue_key} recorded",

@@ -101,5 +101,5 @@ class ImportCsvView(FileView):
         is wrong is told with its line and column.
         """
         reports = read_csv(self.document())
-        phase = self.named_phase(run_id, phase_id)
-        return Response(imported_shape(import_reports(phase.pk, reports, reporter=self.caller.name)))
+        phase = self.key_of_phase(run_id, phase_id)
+        return Response(imported_shape(import_reports(phase, reports, reporter=self.caller.name)))

@@ -52,9 +52,8 @@ class RecordIssueView(ReportView):
     def post(self, request: Request, run_id: str, phase_id: str) -> Response:
         """Record one issue, by query parameters with a bare list of evidence or as one JSON object."""
         report = self._report()
-        [shared] = services.record_reports(
-            self.named_phase(run_id, phase_id).pk, [report], reporter=self.caller.name
-        )
+        phase = self.key_of_phase(run_id, phase_id)
+        [shared] = services.record_reports(phase, [report], reporter=self.caller.name)
         return Response(
             {
                 "message": f"Issue {report.issue_key} recorded",

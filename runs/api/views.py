@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar, cast
 
 import structlog
 from django.http import HttpRequest, HttpResponseBase
+from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
@@ -31,6 +33,12 @@ ANY_ROLE: tuple[str, ...] = (*Role, STARTER)
 IN_RUN = "Phase {phase_id} not found in run {run_id}"
 _LOGGED = ("run_id", "phase_id")
 _PATH_IDS = ("run_id", "phase_id", "lease_id", "tier_id", "project_id", "attempt_id")
+
+
+@cache
+def _shared_checker(serializer: type[Serializer[Any]]) -> Serializer[Any]:
+    """Return one instance for all threads: `run_validation` keeps nothing in it."""
+    return serializer()
 
 
 class RoleMissing(AutopackError):
@@ -108,16 +116,19 @@ class AgentView(APIView):
         data = self.request.data
         if not isinstance(data, dict):
             raise Invalid([problem("dict_type", ["body"], "The body must be a JSON object")])
-        checked = serializer(data={**data, **extra}, context={"view": self})
-        checked.is_valid(raise_exception=True)
-        return cast(dict[str, Any], checked.validated_data)
+        return cast(dict[str, Any], self._checker(serializer).run_validation({**data, **extra}))
 
     def query(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the query parameters checked by an input serializer. Raises Invalid with loc `query`."""
-        checked = serializer(data=query_values(self.request), context={"view": self})
-        if not checked.is_valid():
-            raise Invalid(validation_rows(checked.errors, ["query"]))
-        return cast(dict[str, Any], checked.validated_data)
+        try:
+            return cast(dict[str, Any], self._checker(serializer).run_validation(query_values(self.request)))
+        except ValidationError as error:
+            raise Invalid(validation_rows(error.detail, ["query"])) from error
+
+    def _checker(self, serializer: type[Serializer[Any]]) -> Serializer[Any]:
+        """Return an instance to check with: one a process, but for a serializer that looks at the view."""
+        looks_at_view = getattr(serializer, "looks_at_view", False)
+        return serializer(context={"view": self}) if looks_at_view else _shared_checker(serializer)
 
     def visible_runs(self) -> RunQuerySet:
         """Return the runs that the caller may know of."""

@@ -21,6 +21,7 @@ _ANY_PATCH_CHARS = 2**31 - 1
 class _OnPhase(serializers.Serializer[Any]):
     """A body that may repeat the ids of its path; they must be the same."""
 
+    looks_at_view = True
     phase_id = Text(required=False, allow_null=True)
     run_id = Text(required=False, allow_null=True)
 
