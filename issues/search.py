@@ -24,6 +24,7 @@ from issues.words import ENTRY_WORDS, query_for
 NEWEST = ("-id",)
 MAX_CATEGORIES = 50
 COUNTED = 10_000
+MAX_CAUSES = 100  # of the entry whose group is asked for
 # What a list shows of an entry: the others are long, or for the page of one.
 LISTED = (
     "id", "project", "issue_key", "category", "base_severity", "effective_severity", "status", "occurrence_count",
@@ -36,7 +37,8 @@ LISTED = (
 class Wanted:
     """Which entries: all that is given must hold.
 
-    `severity` is the effective one, `path` the beginning of a file's. What is not open has no age to ask for.
+    `severity` is the effective one, `path` the beginning of a file's, `group` an entry: it, and those with its cause
+    at other places. What is not open has no age to ask for.
     """
 
     text: str = ""
@@ -50,6 +52,7 @@ class Wanted:
     seen_in_run: str = ""
     path: str = ""
     reporter: str = ""
+    group: int = 0
 
     @property
     def is_plain(self) -> bool:
@@ -92,6 +95,8 @@ def entries(project_pk: int, wanted: Wanted) -> BacklogEntryQuerySet:
         rows = rows.filter(issue_key__in=named.values("issue_key"))
     if wanted.reporter:
         rows = rows.filter(pk__in=Vote.objects.filter(reporter=wanted.reporter).values("entry"))
+    if wanted.group:
+        rows = in_group(rows, wanted.group)
     if wanted.path:
         rows = _below(rows, wanted.path)
     return with_words(rows, wanted.text)
@@ -101,6 +106,24 @@ def called(project_pk: int, key: str) -> set[str]:
     """Return what the issue of a key goes by, and the key itself."""
     named = IssueName.objects.filter(project=project_pk, kind=IssueName.KEY, name=key)
     return {key, *named.values_list("issue_key", flat=True)}
+
+
+def in_group(rows: Any, entry_pk: int) -> Any:
+    """Keep an entry and those of its project that have one of its causes at other places. Two small queries."""
+    entry = BacklogEntry.without_ages.filter(pk=entry_pk).values_list("project", "issue_key").first()
+    if entry is None:
+        return rows.none()
+    project_pk, key = entry
+    of_project = IssueName.objects.filter(project=project_pk)
+    causes = (
+        of_project.filter(issue_key=key).exclude(cause="").order_by("cause").values_list("cause", flat=True)
+    )
+    alike = list(causes.distinct()[:MAX_CAUSES])
+    if not alike:
+        return rows.filter(pk=entry_pk)
+    return rows.filter(
+        project=project_pk, issue_key__in=of_project.filter(cause__in=alike).values("issue_key")
+    )
 
 
 def with_votes(rows: BacklogEntryQuerySet) -> BacklogEntryQuerySet:

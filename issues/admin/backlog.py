@@ -21,7 +21,7 @@ from issues.aging import Status, project_thresholds
 from issues.decisions import accept_entry, resolve_entry
 from issues.facets import categories
 from issues.models import BacklogEntry, BacklogEvent
-from issues.search import with_words
+from issues.search import in_group, with_words
 from strategy.admin import Decision, WhyForm, foreign
 from strategy.admin.base import LIST_CHARS, ProjectFilter, as_text, clipped
 from strategy.models import Project
@@ -102,6 +102,30 @@ class CategoryFilter(admin.SimpleListFilter):
         return queryset if wanted is None else queryset.filter(category=wanted.replace("\x00", ""))
 
 
+class GroupFilter(admin.SimpleListFilter):
+    """The group of one entry: reached from its page, and shown while it is chosen."""
+
+    title = "same cause"
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the entry whose group is asked for, if one is."""
+        pk = group_asked(self.value())
+        keys = BacklogEntry.without_ages.filter(pk=pk).values_list("issue_key", flat=True)
+        return [(str(pk), clipped(as_text(key), LIST_CHARS)) for key in keys[:1]] if pk else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the entry and those with its cause at other places."""
+        pk = group_asked(self.value())
+        found: QuerySet[Any] = in_group(queryset, pk) if pk else queryset
+        return found
+
+
+def group_asked(value: str | None) -> int | None:
+    """Return the number of an entry that an address names, None for anything else."""
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 19 else None
+
+
 class BacklogEventInline(TabularInline):
     """An entry's history, oldest first."""
 
@@ -139,7 +163,7 @@ class BacklogEntryAdmin(IdentityAdmin):
         "occurrence_count", "last_seen_run_id", "last_seen_at", "accepted_until",
     ]  # fmt: skip
     list_select_related = ["project"]
-    list_filter = ["status", "effective_severity", CategoryFilter, ProjectFilter]
+    list_filter = ["status", "effective_severity", CategoryFilter, ProjectFilter, GroupFilter]
     search_fields = ["issue_key"]  # that there is a search; `get_search_results` does it
     search_help_text = "Words of key, category and files, or beginnings of words"
     ordering = ["-id"]

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -119,7 +119,8 @@ class IdentityAdmin(DecidingAdmin):
         members = group_of(entry, names_of_entry(entry))
         if not members:
             return "-"
-        return format_html_join(
+        everything = f"{reverse('admin:issues_backlogentry_changelist')}?group={entry.pk}"
+        rows = format_html_join(
             _LINE_END,
             '<a href="{}">{}</a> · {} · {}',
             (
@@ -132,6 +133,7 @@ class IdentityAdmin(DecidingAdmin):
                 for member in members
             ),
         )
+        return format_html('{}<br><a href="{}">As a list</a>', rows, everything)
 
     @action(description="Merge another into it", url_path="merge", permissions=["decide"], icon="merge")
     def merge(self, request: HttpRequest, object_id: str) -> HttpResponse:

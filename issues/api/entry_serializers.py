@@ -39,6 +39,11 @@ class EntryFilterIn(BacklogQueryIn):
     seen_in_run = Word(required=False, max_length=128)
     path = Word(required=False, max_length=MAX_PATH_CHARS, help_text="The beginning of a file's path")
     reporter = Word(required=False, max_length=128, help_text="Who has reported it")
+    group = Count(
+        required=False,
+        min_value=1,
+        help_text="The id of an entry: it, and those with its cause at other places",
+    )
 
 
 class EntryListIn(EntryFilterIn, PageIn):
@@ -71,6 +76,7 @@ def wanted_of(query: dict[str, Any]) -> Wanted:
         seen_in_run=query.get("seen_in_run", ""),
         path=query.get("path", ""),
         reporter=query.get("reporter", ""),
+        group=query.get("group", 0),
     )
 
 

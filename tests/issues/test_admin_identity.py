@@ -32,6 +32,13 @@ def test_an_entry_s_page_shows_its_names_votes_and_group_as_text(operator: Clien
     assert (
         f'href="/admin/issues/backlogentry/{entry_of("elsewhere").pk}/change/">elsewhere</a> · open' in text
     )
+    listed = f"/admin/issues/backlogentry/?group={entry_of('a').pk}"
+    assert f'href="{listed}">As a list</a>' in text
+    saw(run, "other", description="it breaks", evidence_refs=("src/net.py",))
+    found = operator.get(listed).context["cl"].queryset.values_list("issue_key", flat=True)
+    assert list(found) == ["elsewhere", "a"]
+    for odd in ("x", "0", "9" * 30, "-1", "²"):
+        assert operator.get(f"/admin/issues/backlogentry/?group={odd}").status_code == 200
     assert "<script>alert(1)" not in text
     assert "\u202e" not in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +30,11 @@ def project() -> Project:
     """A default project of five issues: open, old, major, accepted and resolved."""
     project = make_project("shop", is_default=True)
     first = make_run(project, run_id="r1")
-    saw(first, "prices::rounding", category="correctness", evidence_refs=("shop/prices.py:14",))
-    saw(first, "prices::old", category="correctness", evidence_refs=("shop/old/prices.py",))
+    wrong = {"category": "correctness", "description": "It rounds down"}
+    saw(first, "prices::rounding", evidence_refs=("shop/prices.py:14",), **wrong)
+    saw(first, "prices::old", evidence_refs=("shop/old/prices.py",), **wrong)
+    # of another project, though it has the cause
+    saw(make_run(make_project("other")), "prices::else", evidence_refs=("shop/prices.py",), **wrong)
     ledger.begin_run("r2", project.pk)
     ledger.begin_run("r3", project.pk)
     second = make_run(project, run_id="r4")
@@ -73,6 +77,10 @@ def keys(http: Any, query: str = "") -> list[str]:
         ("q=ROUND+correct", ["prices::rounding"]),
         ("q=login.py", ["auth-leak"]),
         ("q=README+one", ["resolved_one", "accepted-one"]),
+        ("group={prices::old}", ["prices::old", "prices::rounding"]),
+        ("group={prices::rounding}&path=shop/old", ["prices::old"]),
+        ("group={auth-leak}", ["auth-leak"]),
+        ("group=999999999", []),
         ("q=rices", []),
         ("q=%25%27%3A%2A", ["resolved_one", "accepted-one", "auth-leak", "prices::old", "prices::rounding"]),
         ("q=prices&category=docs", []),
@@ -80,7 +88,8 @@ def keys(http: Any, query: str = "") -> list[str]:
     ],
 )
 def test_what_is_asked_for_is_found_newest_first(project, query, found):
-    assert keys(client("reader"), query) == found
+    asked = re.sub(r"\{(.+?)\}", lambda key: str(entry_of(key[1]).pk), query)
+    assert keys(client("reader"), asked) == found
 
 
 @pytest.mark.parametrize(
@@ -93,6 +102,7 @@ def test_what_is_asked_for_is_found_newest_first(project, query, found):
         ("min_age_in_runs=-1", "min_age_in_runs"),
         ("min_age_in_tiers=9999999999", "min_age_in_tiers"),
         ("path=", "path"),
+        ("group=0", "group"),
         ("q=" + "x" * 257, "q"),
         ("limit=201", "limit"),
         ("cursor=x", "cursor"),
@@ -275,7 +285,8 @@ def test_a_decision_with_a_key_is_made_once(project):
 # --- what it costs ---------------------------------------------------------------------------------------
 
 PATHS = ["/project/issues", "/project/issues?q=key", "/project/issues?min_age_in_runs=1&path=shop",
-         "/project/issues/facets", "/project/issues/facets?q=key", "/project/issues/{pk}",
+         "/project/issues?group={pk}", "/project/issues/facets", "/project/issues/facets?q=key",
+         "/project/issues/{pk}",
          "/project/issues/{pk}/timeline"]  # fmt: skip
 
 
@@ -298,7 +309,7 @@ def test_reading_costs_the_same_statements_at_any_size(project):
 def multiply(rows: int) -> Project:
     """Fill a project's backlog from one entry: one row in 100 of the rare kinds, each tenth of another project."""
     project, other = make_project("shop", is_default=True), make_project("side")
-    saw(make_run(project, run_id="r1"), "key-seed", evidence_refs=("src/a.py",))
+    saw(make_run(project, run_id="r1"), "key-seed", evidence_refs=("src/a.py",), description="it fails")
     is_rare = "n %% 100 = 0"
     told = {
         "project_id": f"CASE WHEN n %% 10 = 1 THEN {other.pk} ELSE {project.pk} END",
@@ -352,6 +363,7 @@ def test_lists_filters_searches_and_counts_find_their_rows_by_an_index():
         "q=key+4242": "backlog_words",
         "path=src/module42/": "backlog_words",
         "cursor=5000": "",
+        f"group={entry_of('key-seed').pk}": "one_issue_a_key_and_project",
     }
     slow = {}
     for query, index in wanted.items():
