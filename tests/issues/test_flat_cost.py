@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -20,9 +21,9 @@ MANY = 600
 GROWING = {"issues_issue", "issues_tierissue", "issues_runindexentry", "issues_backlogentry", "runs_outbox"}
 
 
-def statements(phase: Phase, key: str) -> list[str]:
+def statements(phase: Phase, key: str, reporter: str = "tests", **said: Any) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
-        ledger.record(phase.pk, [report(key)], reporter="tests")
+        ledger.record(phase.pk, [report(key, **said)], reporter=reporter)
     return [query["sql"] for query in captured.captured_queries]
 
 
@@ -56,6 +57,36 @@ def scanned(sql: str) -> set[str]:
 def test_a_report_takes_as_many_statements_in_a_run_that_holds_hundreds(key: str) -> None:
     few, many = filled(1), filled(MANY)
     assert len(statements(many, key)) == len(statements(few, key))
+
+
+def placed(number: int) -> dict[str, Any]:
+    return {"description": f"Function f{chr(97 + number)} fails", "evidence_refs": (f"src/{number}.py",)}
+
+
+# What a report brings, and how many statements it takes at most: sixteen where all that it says is known.
+COSTS: list[tuple[dict[str, Any], int]] = [
+    ({"key": "held-0", **placed(0)}, 16),
+    # another reporter's vote is written by the same statement
+    ({"key": "held-0", "reporter": "another", **placed(0)}, 16),
+    # a key that is new, for a known place
+    ({"key": "zz", "reporter": "another", **placed(0)}, 18),
+    # another place of a known key
+    ({"key": "held-0", **placed(1)}, 17),
+    # a new issue, with its event
+    ({"key": "new", **placed(2)}, 19),
+    # a key that the issue goes by from now on: its entry, its rows in the run and its other names follow
+    ({"key": "a", **placed(0)}, 31),
+]
+
+
+def test_names_and_votes_add_a_bounded_number_of_statements_however_many_an_issue_has() -> None:
+    for held in (1, MANY):
+        phase = filled(held)
+        ledger.record(phase.pk, [report("held-0", **placed(0))], reporter="tests")
+        for number in range(held // 20):
+            ledger.record(phase.pk, [report(f"y-{number}", **placed(0))], reporter=f"voter-{number}")
+        found = [len(statements(phase, **said)) for said, _most in COSTS]
+        assert [count > most for count, (_said, most) in zip(found, COSTS, strict=True)] == [False] * 6, found
 
 
 def test_every_statement_of_a_report_finds_its_rows_by_an_index() -> None:
