@@ -213,7 +213,7 @@ def finish(gate: GateRun, *, verdict: str, reason: str) -> None:
             return
         reports = reports_of(gate.pk, gate.phase, tries, verdict) if verdict in ("red", "flaky") else []
         if reports:  # a gate that could not run says nothing about the code
-            ports.ledger().record(gate.phase_id, reports, reporter="gate")
+            ports.ledger().record(gate.phase_id, reports, reporter="gate", base=gate.base_commit)
         services.gate_finished(gate.attempt_id, verdict=verdict, fingerprint=mark, reason=reason)
 
 

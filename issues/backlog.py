@@ -29,7 +29,7 @@ from issues.marking import mark_batch
 from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, ages_kept
 from issues.rules import rules_of
 from issues.severity import worst
-from issues.sightings import ask_later
+from issues.sightings import ask_later, base_of
 from runs.models import Phase, Run, Tier
 from runs.ports import IssueReport
 from strategy.models import Project
@@ -85,15 +85,15 @@ def remember(
     reports: Sequence[IssueReport],
     who: str,
     tally: BacklogTally,
+    base: str,
 ) -> None:
     """Fold reports into the entries that were read under the backlog's lock, and write them.
 
     `entries` is brought up to date. A resolved entry is reopened with its history, where its fix is known once it is
-    known that the run's branch has it; a report never ages one.
+    known that what the reports' attempt began from has it; a report never ages one.
     """
     now = clock.now()
     severity = rules_of(run).severity
-    base = run.head_commit or run.base_commit
     events: list[tuple[str, str, str]] = []
     for report in reports:
         entry = entries.get(report.issue_key)
@@ -111,7 +111,7 @@ def remember(
             )
             entry.become(Status.OPEN, tally)
             events.append((report.issue_key, OPENED, ""))
-        elif entry.status == Status.RESOLVED and entry.fixed_by and base:
+        elif entry.status == Status.RESOLVED and entry.fixed_by and (base := base or base_of(run, phase)):
             # git is asked first, outside of this transaction, whether what saw it has the fix
             ask_later(entry, base, run_id=run.run_id, who=who)
         elif entry.status == Status.RESOLVED:

@@ -12,9 +12,11 @@ from strategy.types import BacklogItem
 class DatabaseLedger:
     """The memory of problems, in PostgreSQL. Every method joins the caller's transaction."""
 
-    def record(self, phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> list[Shared]:
+    def record(
+        self, phase_pk: int, reports: Sequence[IssueReport], *, reporter: str, base: str = ""
+    ) -> list[Shared]:
         """Record reports about a phase; return what each touched. Raises PhaseNotFound."""
-        return services.record_reports(phase_pk, reports, reporter=reporter)
+        return services.record_reports(phase_pk, reports, reporter=reporter, base=base)
 
     def begin_run(self, run_id: str, project_pk: int) -> None:
         """Age the project's open entries for a new run, once."""

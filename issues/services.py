@@ -80,19 +80,22 @@ class _Levels:
             self.deltas[name] = self.deltas.get(name, 0) + delta
 
 
-def record_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> list[Shared]:
+def record_reports(
+    phase_pk: int, reports: Sequence[IssueReport], *, reporter: str, base: str = ""
+) -> list[Shared]:
     """Record reports about a phase; return for each what it touched, with the counts of the whole phase.
 
-    Joins the caller's transaction if one is open. A run or phase that has ended takes reports all the same.
-    Raises PhaseNotFound.
+    `base` is the commit of the attempt that saw it; without one the phase's last attempt is meant. Joins the
+    caller's transaction if one is open. A run or phase that has ended takes reports all the same. Raises
+    PhaseNotFound.
     """
     if not reports:
         return []
     with transaction.atomic():
-        return _record(phase_pk, [cleaned(report) for report in reports], reporter)
+        return _record(phase_pk, [cleaned(report) for report in reports], reporter, base)
 
 
-def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Shared]:
+def _record(phase_pk: int, seen: list[IssueReport], reporter: str, base: str) -> list[Shared]:
     phase = _lock_run_of(phase_pk)
     run = phase.run
     tally = lock_backlog(run.project_id)
@@ -118,7 +121,7 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str) -> list[Share
         _fold(levels, run, report, reporter)
     _write(levels, keys)
     counted = [report for report in seen if not report.expected_fail]
-    remember(levels.backlog, run, phase, counted, reporter, tally)
+    remember(levels.backlog, run, phase, counted, reporter, tally, base)
     voted = sorted({report.issue_key for report in counted})
     _put_votes.many(
         [Vote(entry=levels.backlog[key], reporter=reporter[:128], at=clock.now()) for key in voted]

@@ -48,8 +48,13 @@ class Shared:
 class IssueLedger(Protocol):
     """The memory of problems."""
 
-    def record(self, phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> list[Shared]:
-        """Record reports about a phase, inside the caller's transaction."""
+    def record(
+        self, phase_pk: int, reports: Sequence[IssueReport], *, reporter: str, base: str = ""
+    ) -> list[Shared]:
+        """Record reports about a phase, inside the caller's transaction.
+
+        `base` is the commit of the attempt that saw it; without one the phase's last attempt is meant.
+        """
 
     def begin_run(self, run_id: str, project_pk: int) -> None:
         """Age the project's backlog for a new run, inside the caller's transaction. Once a run."""

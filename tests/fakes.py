@@ -30,13 +30,17 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.reports: list[tuple[int, IssueReport, str]] = []
+        self.bases: list[str] = []
         self.items: list[BacklogItem] = []
         self.began: list[tuple[str, ...]] = []
         self.cleaned_up: list[int] = []
         self.ended: list[str] = []
 
-    def record(self, phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> list[Shared]:
-        """Keep the reports."""
+    def record(
+        self, phase_pk: int, reports: Sequence[IssueReport], *, reporter: str, base: str = ""
+    ) -> list[Shared]:
+        """Keep the reports, and the commits that saw them."""
+        self.bases += [base for _ in reports]
         self.reports += [(phase_pk, report, reporter) for report in reports]
         return [Shared() for _ in reports]
 

@@ -121,7 +121,7 @@ def _same_patch(audit: Attempt, result: AuditResult) -> None:
 
 
 def _decide(run: Run, phase: Phase, audit: Attempt, result: AuditResult, by: str) -> Attempt:
-    ports.ledger().record(phase.pk, result.issues, reporter=by)
+    ports.ledger().record(phase.pk, result.issues, reporter=by, base=audit.base_commit)
     meters.settle(audit, result.usage, reason="verdict submitted")
     audit.state, audit.verdict, audit.notes = AttemptState.DECIDED, result.verdict, result.notes[:20_000]
     audit.agent = by

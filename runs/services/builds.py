@@ -133,7 +133,7 @@ def fail_attempt(
 def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
     attempt, phase = lease.attempt, lease.phase
     release(lease, "submitted")
-    ports.ledger().record(phase.pk, result.issues, reporter=lease.owner)
+    ports.ledger().record(phase.pk, result.issues, reporter=lease.owner, base=attempt.base_commit)
     spent = meters.spent_cap(attempt)
     meters.settle(attempt, result.usage, reason="result submitted")
     attempt.notes = result.notes[:20_000]
@@ -171,5 +171,6 @@ def _book_late_on_phase(run_id: str, phase_id: str, agent: str, result: BuildRes
         last = phase.attempts.builds().select_related("phase").order_by("-created_at").first()
         if last is not None and last.agent == agent and result.usage.tokens and last.tokens_used is None:
             meters.book_late(last, result.usage)
-        ports.ledger().record(phase.pk, result.issues, reporter=agent)
+        base = last.base_commit if last is not None and last.agent == agent else ""
+        ports.ledger().record(phase.pk, result.issues, reporter=agent, base=base)
         note(phase, "late_result", who=agent)

@@ -24,7 +24,7 @@ def book_late(lease_id: str, usage: budgets.Usage, issues: Iterable[IssueReport]
         attempt = Attempt.objects.select_related("phase").get(pk=lease.attempt_id)
         is_booked = attempt.state != AttemptState.RUNNING and meters.book_late(attempt, usage)
         found = tuple(issues)
-        ports.ledger().record(attempt.phase_id, found, reporter=lease.owner)
+        ports.ledger().record(attempt.phase_id, found, reporter=lease.owner, base=attempt.base_commit)
         if is_booked or found:
             data = {"attempt": attempt.pk, "overrun": attempt.overrun}
             note(attempt.phase, "late_result", who=lease.owner, data=data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -14,12 +16,14 @@ from issues.merging import merge_entries
 from issues.models import BacklogEntry, BacklogEvent
 from issues.reopening import judge
 from issues.tasks import judge_sighting
-from runs import ports
-from runs.models import Outbox, Phase, Run
+from runs import ports, services
+from runs.models import Attempt, Lease, Outbox, Phase, Run
+from runs.services import BuildResult
 from strategy.models import Project
 from tests.factories import make_project, make_run
 from tests.fakes import FakeWorkspace
 from tests.issues.http import client, entry_of, saw
+from tests.issues.reports import report
 
 pytestmark = pytest.mark.django_db
 FIX, OLD, NEW = "f" * 40, "0" * 40, "1" * 40
@@ -82,6 +86,50 @@ def test_the_branch_as_it_is_now_counts_not_where_it_began(
     project: Project, workspace: FakeWorkspace
 ) -> None:
     assert seen_at(project, OLD, head_commit=NEW) == "reopened"
+
+
+def attempt_at(run: Run, commit: str, **fields: Any) -> Attempt:
+    phase = run.phases.get(phase_id="P1")
+    number = phase.attempts.count() + 1
+    return Attempt.objects.create(run=run, phase=phase, kind="build", number=number, state="RUNNING",
+                                  base_commit=commit, created_at=clock.now(), **fields)  # fmt: skip
+
+
+def test_an_attempt_from_before_the_fix_says_nothing_new_though_its_run_has_the_fix_by_now(
+    project: Project, workspace: FakeWorkspace
+) -> None:
+    run = make_run(project, base_commit=OLD, head_commit=NEW)
+    attempt_at(run, OLD)
+    saw(run, "leak")
+    assert asked_about() == [OLD]
+    # a report that names its attempt's base is about that, whatever attempts came since
+    ledger = DatabaseLedger()
+    ledger.record(run.phases.get(phase_id="P1").pk, [report("leak")], reporter="late", base="2" * 40)
+    assert asked_about() == [OLD, "2" * 40]
+    attempt_at(run, NEW)
+    saw(run, "leak")
+    assert asked_about() == [OLD, NEW, "2" * 40]
+
+
+def test_what_an_agent_hands_in_was_seen_where_its_attempt_began(project: Project) -> None:
+    """The build's claim is older than the fix, which another phase of the run has merged since."""
+    run = make_run(project, base_commit=OLD, head_commit=OLD, state="PHASE_EXECUTION")
+    phase = run.phases.get(phase_id="P1")
+    attempt = attempt_at(run, OLD, agent="builder-1")
+    Phase.objects.filter(pk=phase.pk).update(state="EXECUTING", fence=1)
+    lease = Lease.objects.create(
+        run=run, phase=phase, attempt=attempt, owner="builder-1", fence=1, ttl_s=60, acquired_at=clock.now(),
+        expires_at=clock.database_now() + timedelta(seconds=60),
+    )  # fmt: skip
+    Run.objects.filter(pk=run.pk).update(head_commit=NEW)
+    result = BuildResult(status="failed", patch=b"", issues=(report("leak"),))
+    services.submit_build(lease.pk, fence=1, result=result)
+    assert asked_about() == [OLD]
+
+
+def asked_about() -> list[str]:
+    rows = Outbox.objects.filter(topic="issues.sighting")
+    return sorted(row.reference["commit"] for row in rows)
 
 
 def test_what_git_can_t_tell_is_reopened(project: Project, workspace: FakeWorkspace) -> None:
