@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from strategy.debt import usable_paths
 from strategy.explain import explain_phase
@@ -158,3 +160,32 @@ def test_ids_of_the_plan_are_not_taken_twice() -> None:
     ids = [spec.phase_id for spec in result.plan.phases]
     assert len(set(ids)) == len(ids) == 6
     assert result.plan.tiers[-1].tier_id == "debt-cleanup.2"
+
+
+_FILES = st.sampled_from(
+    [f"{folder}/{name}.py" for folder in ("a", "b", "a/b", "c") for name in "xyz"] + ["a", "*"]
+)
+_STATES = st.sampled_from(["open", "needs_cleanup", "resolved"])
+_AGED = st.tuples(st.lists(_FILES, max_size=6), st.integers(0, 9), _STATES)
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(st.lists(_AGED, max_size=30), st.permutations(range(30)), st.integers(1, 4))
+def test_no_phase_names_an_issue_whose_file_is_outside_of_its_scope(
+    told: list[tuple[list[str], int, str]], order: list[int], most: int
+) -> None:
+    items = [aged(f"k{number:02}", *paths, age_in_runs=age, status=status)
+             for number, (paths, age, status) in enumerate(told)]  # fmt: skip
+    ruleset = {"debt_cleanup": {"aged_issue_limit": 0, "max_phases": most}}
+    result = compiled(phase("p"), backlog=tuple(items), ruleset=ruleset)
+    shuffled = tuple(items[number] for number in order if number < len(items))
+    assert compiled(phase("p"), backlog=shuffled, ruleset=ruleset).canonical == result.canonical
+    by_key = {item.issue_key: item for item in items}
+    seen: set[str] = set()
+    for spec in cleanup(result):
+        keys = [row["issue_key"] for row in named(result, spec.phase_id)]
+        assert keys == sorted(keys)
+        assert set(spec.scope) == {path for key in keys for path in by_key[key].paths}
+        assert all(by_key[key].status != "resolved" for key in keys)
+        assert not seen & {*keys, *spec.scope}
+        seen |= {*keys, *spec.scope}
