@@ -16,7 +16,7 @@ from issues.evidence import MAX_KEY_CHARS, MAX_NAMES, MAX_PATHS, MAX_REFS, fulle
 from issues.known import Vote
 from issues.models import BacklogEntry, BacklogTally, Issue, RunIndexEntry, TierIssue
 from issues.severity import MAJOR, MINOR, count_change, worst
-from runs.models import Phase, Run
+from runs.models import Phase, Run, Tier
 from runs.services import note_issue_counts
 from runs.transitions import note
 
@@ -127,22 +127,44 @@ def join_in_run(run: Run, renamed: Mapping[str, str], *, who: str) -> None:
         _fold(index_rows, renamed, deltas[phases[0][0]], "run")
     for phase_pk in sorted(deltas):
         note_issue_counts(phase_pk, **deltas[phase_pk])
-    minor, major = (sum(one[f"run_{severity}"] for one in deltas.values()) for severity in (MINOR, MAJOR))
-    if minor + major < 0:
-        run.refresh_from_db(fields=["state", "minor_issues_count", "major_issues_count"])
-        was = run.minor_issues_count - minor, run.major_issues_count - major
-        note(
-            run,
-            "issues_joined",
-            who=who,
-            why=f"{was[0]} minor and {was[1]} major issues are {run.minor_issues_count} and "
-            f"{run.major_issues_count}: some that were counted apart are one",
-            data={
-                "minor_issues": [was[0], run.minor_issues_count],
-                "major_issues": [was[1], run.major_issues_count],
-                "joined": {old: renamed[old] for old in sorted(renamed)[:MAX_TOLD]},
+    _tell_counts(
+        run, renamed, deltas, {phase_pk: tier_pk for tier_pk, phase_pk in first_of_tier.items()}, who
+    )
+
+
+def _tell_counts(
+    run: Run,
+    renamed: Mapping[str, str],
+    deltas: Mapping[int, Mapping[str, int]],
+    tier_of: Mapping[int, int],
+    who: str,
+) -> None:
+    """Note in the run's timeline what its counts were, and those of its tiers, if a joint has lowered one."""
+    of_run = [sum(one.get(f"run_{level}", 0) for one in deltas.values()) for level in (MINOR, MAJOR)]
+    if min(of_run) >= 0:
+        return
+    run.refresh_from_db(fields=["state", "minor_issues_count", "major_issues_count"])
+    now = [run.minor_issues_count, run.major_issues_count]
+    was = [count - delta for count, delta in zip(now, of_run, strict=True)]
+    moved = {tier_of[pk]: one for pk, one in deltas.items() if one.get("tier_minor") or one.get("tier_major")}
+    note(
+        run,
+        "issues_joined",
+        who=who,
+        why=f"{was[0]} minor and {was[1]} major issues are {now[0]} and {now[1]}: some counted apart are one",
+        data={
+            "minor_issues": [was[0], now[0]],
+            "major_issues": [was[1], now[1]],
+            "tiers": {
+                tier.tier_id: {
+                    f"{level}_issues": [count - moved[tier.pk].get(f"tier_{level}", 0), count]
+                    for level, count in ((MINOR, tier.minor_issues_count), (MAJOR, tier.major_issues_count))
+                }
+                for tier in Tier.objects.filter(pk__in=moved).order_by("tier_index")
             },
-        )
+            "joined": {old: renamed[old] for old in sorted(renamed)[:MAX_TOLD]},
+        },
+    )
 
 
 def _grouped(

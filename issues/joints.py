@@ -2,7 +2,7 @@
 
 A report that brings the key of one issue and the place of another makes the two one, and so lowers the counts that
 caps are judged by. Who reports is judged by these caps, so a phase has a bound. Beyond it the report goes by its key,
-the two stay two, and both histories tell of it: a person may merge them.
+the two stay two, and both histories and the run's timeline tell of it: a person may merge them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from django.conf import settings
 
 from issues.backlog import tell
-from issues.joining import Told, join_entries
+from issues.joining import MAX_TOLD, Told, join_entries
 from issues.models import BacklogEntry, BacklogEvent, BacklogTally
 from issues.naming import Named
 from runs.models import Phase, Run
+from runs.transitions import note
 
 REFUSED = "joint_refused"
 
@@ -31,8 +32,16 @@ def settle_joints(run: Run, phase_pk: int, named: Named, tally: BacklogTally, *,
     """
     phase_id = _phase_id(phase_pk)
     told = join_entries(run.project_id, named.renamed, tally) if named.renamed else []
-    told += _refused(run, phase_id, named.refused) if named.refused else []
-    tell(told, who=who, run_id=run.run_id, phase_id=phase_id)
+    refused = _refused(run, phase_id, named.refused) if named.refused else []
+    tell([*told, *refused], who=who, run_id=run.run_id, phase_id=phase_id)
+    if refused:
+        note(
+            run,
+            "joints_refused",
+            who=who,
+            why=f"phase {phase_id} may make no more issues one: a person may merge them",
+            data={"phase_id": phase_id, "pairs": [list(pair) for pair in named.refused[:MAX_TOLD]]},
+        )
 
 
 def _refused(run: Run, phase_id: str, pairs: list[tuple[str, str]]) -> list[Told]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from issues.ledger import DatabaseLedger
 from issues.merging import merge_entries
@@ -59,6 +61,8 @@ def test_beyond_its_joints_a_phase_s_reports_stay_with_their_keys(run: Run) -> N
     assert history("f", "joint_refused") == [("P1", why.format("e"))]
     say(run, ("a", "D"))
     assert len(history("a", "joint_refused")) == 1
+    rows = Transition.objects.filter(run_id=run.pk, event="joints_refused").order_by("pk")
+    assert [row.data["pairs"] for row in rows] == [[["a", "d"]], [["e", "f"]]]
     # each phase has its own
     say(run, ("d", "A"), phase="P2")
     assert {row.issue_key for row in BacklogEntry.objects.all()} == {"a", "e", "f"}
@@ -84,7 +88,8 @@ def test_a_joint_that_lowers_a_run_s_counts_stands_in_its_timeline_also_after_it
     say(run, ("a", "B"), ("c", "C"))
     row = Transition.objects.get(run_id=run.pk, event="issues_joined")
     assert (row.machine, row.who, row.to_state) == ("run", "ann", "DONE_FAILED_BUDGET_EXHAUSTED")
-    assert row.data == {"minor_issues": [6, 5], "major_issues": [0, 0], "joined": {"b": "a"}}
+    of_tier = {"minor_issues": [6, 5], "major_issues": [0, 0]}
+    assert row.data == {**of_tier, "tiers": {"T1": of_tier}, "joined": {"b": "a"}}
     assert counts(run) == (5, 0)
     say(run, ("a", "A"))
     assert Transition.objects.filter(event="issues_joined").count() == 1
@@ -99,3 +104,40 @@ def test_what_one_call_says_for_the_first_time_is_no_joint(run: Run, settings: A
     say(run, ("z", "Z"), ("z", "B"), ("z", "A"))
     assert {row.issue_key for row in BacklogEntry.objects.all()} == set("abcdef")
     assert [phase for phase, _why in history("b", "joint_refused")] == ["P1"]
+
+
+def test_a_joint_that_makes_a_minor_issue_major_is_told_too(run: Run) -> None:
+    say(run, ("x", "X"))
+    reports = [report("g", "major", expected_fail=True, **told("G"))]
+    ledger.record(run.phases.get(phase_id="P1").pk, reports, reporter="ann")
+    assert counts(run) == (7, 0)
+    say(run, ("x", "G"))
+    assert counts(run) == (6, 1)
+    row = Transition.objects.get(run_id=run.pk, event="issues_joined")
+    assert (row.data["minor_issues"], row.data["major_issues"]) == ([7, 6], [0, 1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_make_no_more_joints_than_their_phase_may(run: Run, settings: Any) -> None:
+    settings.MAX_JOINTS_PER_PHASE = 1
+    start = threading.Barrier(2)
+    faults: list[BaseException] = []
+
+    def bridge(key: str, cause: str) -> None:
+        try:
+            start.wait(10)
+            say(run, (key, cause))
+        except BaseException as error:
+            faults.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=bridge, args=pair) for pair in (("a", "B"), ("c", "D"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert faults == []
+    assert BacklogEvent.objects.filter(event="absorbed").count() == 1
+    assert BacklogEvent.objects.filter(event="joint_refused").count() == 2
+    assert counts(run) == (5, 0)
