@@ -74,8 +74,8 @@ COSTS: list[tuple[dict[str, Any], int]] = [
     ({"key": "held-0", **placed(1)}, 17),
     # a new issue, with its event
     ({"key": "new", **placed(2)}, 19),
-    # a key that the issue goes by from now on: its entry, its rows in the run and its other names follow
-    ({"key": "a", **placed(0)}, 31),
+    # a key that the issue goes by from now on: its entry, its rows in the run and its other names follow, and are told
+    ({"key": "a", **placed(0)}, 32),
 ]
 
 
