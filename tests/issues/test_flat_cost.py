@@ -74,7 +74,7 @@ COSTS: list[tuple[dict[str, Any], int]] = [
     ({"key": "held-0", **placed(1)}, 17),
     # a new issue, with its event
     ({"key": "new", **placed(2)}, 19),
-    # a key that the issue goes by from now on: its entry, its rows in the run and its other names follow, and are told
+    # a key that the issue goes by from now on: its entry, its rows in the run, its other names, and an event
     ({"key": "a", **placed(0)}, 32),
 ]
 
