@@ -19,18 +19,18 @@ from runs.transitions import note
 REFUSED = "joint_refused"
 
 
-def joints_left(run_id: str, phase_pk: int) -> int:
+def joints_left(phase: Phase) -> int:
     """Return how many known issues the phase's reports may still make one. Needs the run's lock."""
-    made = BacklogEvent.objects.filter(run_id=run_id, phase_id=_phase_id(phase_pk), event="absorbed").count()
+    made = BacklogEvent.objects.filter(run_id=phase.run_id, phase_id=phase.phase_id, event="absorbed").count()
     return max(settings.MAX_JOINTS_PER_PHASE - made, 0)
 
 
-def settle_joints(run: Run, phase_pk: int, named: Named, tally: BacklogTally, *, who: str) -> None:
+def settle_joints(phase: Phase, named: Named, tally: BacklogTally, *, who: str) -> None:
     """Let entries become one or go by another key, as their names have; tell that, and what was refused.
 
     Needs the backlog's lock.
     """
-    phase_id = _phase_id(phase_pk)
+    run, phase_id = phase.run, phase.phase_id
     told = join_entries(run.project_id, named.renamed, tally) if named.renamed else []
     refused = _refused(run, phase_id, named.refused) if named.refused else []
     tell([*told, *refused], who=who, run_id=run.run_id, phase_id=phase_id)
@@ -63,7 +63,3 @@ def _refused(run: Run, phase_id: str, pairs: list[tuple[str, str]]) -> list[Told
             why = f"reported to be one issue with {another}, but its phase may make no more issues one: merge them?"
             told[entry.pk, why] = (entry.pk, REFUSED, status, status, why)
     return [told[key] for key in sorted(told) if key not in before]
-
-
-def _phase_id(phase_pk: int) -> str:
-    return Phase.objects.values_list("phase_id", flat=True).get(pk=phase_pk)

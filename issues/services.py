@@ -99,12 +99,12 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str, base: str) ->
     phase = _lock_run_of(phase_pk)
     run = phase.run
     tally = lock_backlog(run.project_id)
-    left = partial(joints_left, run.run_id, phase_pk)
+    left = partial(joints_left, phase)
     named = bind(run.project_id, [names_of(report) for report in seen], joints_left=left)
     seen = [replace(report, issue_key=key) for report, key in zip(seen, named.keys, strict=True)]
     keys = sorted(set(named.keys))
     if named.renamed or named.refused:
-        settle_joints(run, phase_pk, named, tally, who=reporter)
+        settle_joints(phase, named, tally, who=reporter)
     index = _run_index(run, keys, named, reporter)
     levels = _Levels(
         phase,
