@@ -18,7 +18,9 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from autopack_site.embedded.accounts import Account, run_as
+from integration.sandbox.toolchain import ALWAYS_VISIBLE, toolchain_paths
 from strategy.config import ProjectConfig
+from strategy.config_advice import gaps
 from strategy.models import Project
 
 MINIMUM_GIT = (2, 39)
@@ -151,12 +153,20 @@ def projects() -> Iterator[Finding]:
         return
     if not known:
         yield Finding(
-            "projects", "warn", "there is none", "add one: .venv/bin/python manage.py project add PATH_OR_URL"
-        )
+            "projects", "warn", "there is none",
+            "add one: .venv/bin/python manage.py project add PATH_OR_URL --config autopack.yaml",
+        )  # fmt: skip
     for project in known:
         config = project.settings
         missing = sorted({name for name in programs_of(config) if not can_be_started(name, config)})
         subject = f"project {project.project_id}"
+        for lack, advice in gaps(config):
+            yield Finding(subject, "warn", lack, advice.replace(" ID ", f" {project.project_id} "))
+        for path in hidden(config):
+            yield Finding(
+                subject, "warn", f"{path} is named by a command and not seen inside its sandbox",
+                f"list its folder under `toolchains`: {Path(path).parent}",
+            )  # fmt: skip
         if missing:
             yield Finding(
                 subject, "fail", f"programs not found: {', '.join(missing)}",
@@ -164,6 +174,27 @@ def projects() -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding(subject, "ok", "all programs that it names were found")
+
+
+def hidden(config: ProjectConfig) -> list[str]:
+    """Return the files and folders of this machine that commands name and their sandboxes don't show."""
+    shown = [*ALWAYS_VISIBLE, *(path for folder in config.toolchains for path in _visible(folder))]
+    steps = (*config.setup, *config.normal, *config.strict)
+    argvs = (*(step.argv for step in steps), *(agent.argv for agent in (*config.builders, *config.auditors)))
+    named = {word for argv in argvs for word in argv if word.startswith("/")}
+    return sorted(
+        word
+        for word in named
+        if os.path.exists(word)
+        and not any(Path(os.path.abspath(word)).is_relative_to(path) for path in shown)
+    )
+
+
+def _visible(folder: str) -> list[Path]:
+    try:
+        return [Path(folder), *toolchain_paths(Path(folder))]
+    except OSError:
+        return [Path(folder)]
 
 
 def programs_of(config: ProjectConfig) -> Iterator[str]:

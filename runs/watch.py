@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runs.caps import shown
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Run, Transition
 
@@ -27,7 +28,7 @@ TICKER_LINES = 8
 MAX_WHY = 160
 PIPE_WIDTH = 120
 
-_GATE_WORDS = {
+_RESULTS = {
     AttemptState.SUBMITTED: "judged",
     AttemptState.CANDIDATE: "waits for gate",
     AttemptState.GATING: "in gate",
@@ -40,6 +41,8 @@ _GATE_WORDS = {
     AttemptState.LOST: "lost",
     AttemptState.DROPPED: "dropped",
 }
+# what a green candidate's gate was, where that is less than green: by the events that say so
+_LESS_THAN_GREEN = {"gate_waived": "waived", "gate_flaky": "flaky"}
 _STYLES = {
     "COMPLETE": "green", "FAILED": "red", "SKIPPED": "yellow", "QUEUED": "dim", "EXECUTING": "cyan",
     "GATE": "magenta", "CI_RUNNING": "magenta",
@@ -51,7 +54,7 @@ _COLUMNS = (
     ("phase", 5),
     ("state", 10),
     ("attempt", 7),
-    ("gate", 10),
+    ("result", 10),
     ("audit", 7),
     ("tokens", 6),
 )
@@ -59,16 +62,17 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class PhaseLine:
-    """One phase as it stands. `gates` and `audits` are words in the order in which things happened."""
+    """One phase as it stands. `results` (of builds) and `audits` are words in the order in which things happened."""
 
     phase_id: str
     tier_id: str
     name: str
     state: str
     attempt: int
-    gates: tuple[str, ...]
+    results: tuple[str, ...]
     audits: tuple[str, ...]
     tokens: str
+    cost: str
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,12 @@ def look(run_id: str, *, after: int = 0) -> View:
     attempts: dict[int, list[Attempt]] = {}
     for attempt in run.attempts.defer("patch").order_by("created_at", "id"):
         attempts.setdefault(attempt.phase_id, []).append(attempt)
+    passed = Transition.objects.filter(run=run_id, event__in=_LESS_THAN_GREEN).order_by("id")
+    gates = {
+        data.get("attempt"): _LESS_THAN_GREEN[event] for event, data in passed.values_list("event", "data")
+    }
     phases = run.phases.select_related("tier").order_by("tier__tier_index", "phase_index", "phase_id")
-    return View(run, tuple(_line(phase, attempts.get(phase.pk, [])) for phase in phases), events)
+    return View(run, tuple(_line(phase, attempts.get(phase.pk, []), gates) for phase in phases), events)
 
 
 def _event(row: Transition) -> Event:
@@ -132,7 +140,7 @@ def _event(row: Transition) -> Event:
     )
 
 
-def _line(phase: Any, attempts: list[Attempt]) -> PhaseLine:
+def _line(phase: Any, attempts: list[Attempt], gates: Mapping[Any, str]) -> PhaseLine:
     builds = [attempt for attempt in attempts if attempt.kind != Attempt.Kind.AUDIT]
     audits = [attempt for attempt in attempts if attempt.kind == Attempt.Kind.AUDIT]
     used = [attempt.tokens_used for attempt in attempts]
@@ -142,22 +150,29 @@ def _line(phase: Any, attempts: list[Attempt]) -> PhaseLine:
         name=plain(phase.name, 48),
         state=phase.state,
         attempt=len(builds),
-        gates=tuple(_GATE_WORDS[AttemptState(build.state)] for build in builds if build.state in _GATE_WORDS),
+        results=tuple(_result(build, gates) for build in builds if build.state in _RESULTS),
         audits=tuple(audit.verdict or "asked" for audit in audits),
         # what is not known is not 0
         tokens="?"
         if any(value is None for value in used) and not phase.tokens_used
         else f"{phase.tokens_used:,}",
+        cost=shown("micro_usd", phase.cost_micro_usd) if phase.cost_micro_usd else "",
     )
+
+
+def _result(build: Attempt, gates: Mapping[Any, str]) -> str:
+    word = _RESULTS[AttemptState(build.state)]
+    return gates.get(build.pk, word) if word == "green" else word
 
 
 def table(view: View) -> Table:
     """Return the phases as a table."""
     title = Text.assemble((view.run.run_id, "bold"), "  ", (view.run.state, _run_style(view.run)))
     grid = Table(title=title, title_justify="left")
-    for heading, least in _COLUMNS:
+    costs = any(line.cost for line in view.phases)
+    for heading, least in (*_COLUMNS, *((("cost", 6),) if costs else ())):
         grid.add_column(
-            heading, justify="right" if heading in ("attempt", "tokens") else "left", min_width=least
+            heading, justify="right" if heading in ("attempt", "tokens", "cost") else "left", min_width=least
         )
     tier = ""
     for line in view.phases:
@@ -166,16 +181,20 @@ def table(view: View) -> Table:
             Text(line.name),
             Text(line.state, style=_STYLES.get(line.state, "")),
             str(line.attempt or ""),
-            _words(line.gates),
+            _words(line.results),
             _words(line.audits),
             line.tokens,
+            *((line.cost,) if costs else ()),
         )
         tier = line.tier_id
     return grid
 
 
 def _words(words: tuple[str, ...]) -> Text:
-    styles = {"red": "red", "green": "green", "revise": "yellow", "approve": "green", "escalate": "red"}
+    styles = {
+        "red": "red", "green": "green", "waived": "yellow", "flaky": "yellow", "revise": "yellow", "approve": "green",
+        "escalate": "red",
+    }  # fmt: skip
     text = Text()
     for index, word in enumerate(words):
         text.append(", " if index else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from runs import watch
-from runs.models import Run
+from runs.management.commands.run import merge_command
+from runs.models import Attempt, Run
 from runs.services import cancel_run
+from runs.transitions import note
 from tests.factories import make_project, make_run
 
 pytestmark = pytest.mark.django_db
@@ -129,3 +132,62 @@ def test_an_unknown_run_is_said_to_be_unknown() -> None:
 def test_control_characters_of_agents_never_reach_the_terminal() -> None:
     assert watch.plain("a\x1b[2Jb\r\nc\u202ed") == "a [2Jb c d"
     assert watch.plain("x" * 500, 10) == "xxxxxxx..."
+
+
+def test_a_run_that_succeeded_says_where_it_is_and_how_to_merge_it() -> None:
+    run = make_run(make_project(source="/srv/git/my shop"), run_id="good")
+    run.phases.update(state="COMPLETE", commit_sha="c" * 40)
+    Run.objects.filter(pk="good").update(state="DONE_SUCCESS", completed_at=run.created_at)
+    lines = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("run", "--attach", "good", stdout=lines)
+    said = lines.getvalue()
+    assert ended.value.code == 0
+    assert "branch: autonomous/good, 2 commits" in said
+    assert "promotable: yes" in said
+    assert "merge it: git -C '/srv/git/my shop' merge autonomous/good" in said
+    assert "incident" not in said
+
+
+def test_a_run_that_failed_says_why_it_may_not_be_promoted_and_where_to_read_on() -> None:
+    run = make_run(run_id="bad")
+    Run.objects.filter(pk="bad").update(state="DONE_FAILED_GATE", completed_at=run.created_at)
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("run", "--attach", "bad", stdout=out)
+    assert "promotable: no, not-successful: the run is DONE_FAILED_GATE" in out.getvalue()
+    assert "merge it" not in out.getvalue()
+    assert "bad/incident/incident.md" in out.getvalue()
+
+
+def test_a_repository_elsewhere_is_merged_in_a_clone() -> None:
+    run = make_run(make_project(source="https://git.example.org/shop.git"), run_id="far")
+    assert merge_command(run) == "git fetch origin autonomous/far && git merge FETCH_HEAD"
+
+
+def test_a_start_says_that_nobody_builds_and_nothing_tests(tmp_path: Path) -> None:
+    project = make_project()
+    said = call(written(tmp_path, "plan.md", PLAN), "--project", project.project_id, "--run-id", "one")
+    assert "note: no builder of the project takes docs: each such phase waits 900 s for a claim" in said
+    assert "note: the gate profile normal has no steps: patches land untested (waived)" in said
+
+
+def test_the_table_shows_what_a_gate_was_and_what_it_cost() -> None:
+    run = make_run(run_id="shown", phases_per_tier=1)
+    phase = run.phases.get()
+    for number, state in enumerate(("LOST", "RED", "MERGED"), start=1):
+        made = Attempt.objects.create(
+            run=run,
+            phase=phase,
+            kind="build",
+            number=number,
+            state=state,
+            created_at=run.created_at + timedelta(seconds=number),
+        )
+    note(phase, "gate_waived", data={"attempt": made.pk})
+    [line] = watch.look("shown").phases
+    assert (line.results, line.cost) == (("lost", "red", "waived"), "")
+    assert [column.header for column in watch.table(watch.look("shown")).columns][-1] == "tokens"
+    run.phases.update(cost_micro_usd=1_250_000)
+    assert watch.look("shown").phases[0].cost == "$1.25"
+    assert [column.header for column in watch.table(watch.look("shown")).columns][-1] == "cost"

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.core.management import call_command
 
 from autopack_site import doctor
-from strategy.config import ProjectConfig
+from strategy.config import AgentConfig, GateStep, ProjectConfig
+from tests.factories import make_project
 
 
 def by_subject(findings):
@@ -71,3 +72,30 @@ def test_the_programs_of_a_configuration_are_looked_for_where_gates_look(tmp_pat
     assert doctor.can_be_started("./brought-by-the-checkout", config)
     assert not doctor.can_be_started("special-tool", ProjectConfig())
     assert not doctor.can_be_started("/no/such/program", config)
+
+
+def test_a_file_that_a_command_names_and_its_sandbox_does_not_show_is_told(tmp_path):
+    """The commonest mistake: the agent's folder is not among the toolchains."""
+    script = tmp_path / "agents" / "builder.py"
+    script.parent.mkdir()
+    script.write_text("")
+    argv = ("/usr/bin/python3", str(script), "/no/such/file", "--output=/tmp")
+    builder = AgentConfig("mine", "command", argv)
+    assert doctor.hidden(ProjectConfig(builders=(builder,))) == [str(script)]
+    assert doctor.hidden(ProjectConfig(builders=(builder,), toolchains=(str(script.parent),))) == []
+    step = GateStep("unit", (str(script),))
+    assert doctor.hidden(ProjectConfig(normal=(step,), toolchains=(str(tmp_path / "other"),))) == [
+        str(script)
+    ]
+
+
+@pytest.mark.django_db
+def test_a_project_that_nobody_builds_and_nothing_tests_is_told_as_that():
+    make_project("bare")
+    found = [finding for finding in doctor.projects() if finding.subject == "project bare"]
+    assert [(finding.level, finding.detail) for finding in found] == [
+        ("warn", "nobody is configured to build: each phase waits for a claim over HTTP"),
+        ("warn", "the gate has no steps (normal and strict): patches land untested"),
+        ("ok", "all programs that it names were found"),
+    ]
+    assert "project config bare --config" in found[0].advice

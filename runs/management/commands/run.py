@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from django.core.management.base import BaseCommand, CommandError
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError, Invalid, problem
 from runs import watch
-from runs.lifecycle import RunState
+from runs.agents import agents_for, config_of
+from runs.lifecycle import PhaseState, RunState
 from runs.models import Run
 from runs.plan import plan_from_json
+from runs.promotion import is_eligible
 from runs.services import start_plan_document, start_run
 from strategy.types import RunOptions
 
@@ -73,6 +76,7 @@ class Command(BaseCommand):
                 self.stdout.write(json.dumps(as_row(run)))
                 continue
             self.stdout.write(f"Run {run.run_id} started: {run.phases.count()} phases, branch {run.branch}")
+            self.stdout.writelines(f"  note: {line}" for line in waits_for(run))
         if not options["as_json"] and not options["watch"]:
             self.stdout.write("\n".join(next_steps(runs[0])))
         return runs
@@ -95,8 +99,45 @@ class Command(BaseCommand):
                 continue
             reason = f": {watch.plain(run.failure_reason, 400)}" if run.failure_reason else ""
             self.stdout.write(f"Run {run.run_id} ended {run.state}{reason}")
-            self.stdout.write(f"  files: {settings.RUNS_DIR / run.run_id}")
+            self.stdout.write("\n".join(f"  {line}" for line in closing(run)))
         return 0 if all(run.state == RunState.DONE_SUCCESS for run in ended) else 1
+
+
+def waits_for(run: Run) -> Iterator[str]:
+    """Yield what a reader should know before waiting for the run: who builds it, and what tests it."""
+    phases = run.phases.order_by("phase_index")
+    alone = sorted({phase.task_category for phase in phases if not agents_for(run, phase, "build")})
+    if alone:
+        yield (
+            f"no builder of the project takes {', '.join(map(watch.plain, alone))}: each such phase waits "
+            f"{settings.CLAIM_DEADLINE_S:g} s for a claim over HTTP, then fails"
+        )
+    config = config_of(run)
+    used = {phase.limits["ci_profile"] for phase in phases}
+    if untested := sorted(name for name in used if not config.gate_steps(name)):
+        yield f"the gate profile {' and '.join(untested)} has no steps: patches land untested (waived)"
+
+
+def closing(run: Run) -> Iterator[str]:
+    """Yield what came of an ended run and what to do with it."""
+    folder = settings.RUNS_DIR / run.run_id
+    commits = run.phases.filter(state=PhaseState.COMPLETE).count()
+    yield f"branch: {run.branch}, {commits} commit{'' if commits == 1 else 's'}"
+    eligible, reasons = is_eligible(run, list(run.tiers.all()))
+    yield f"promotable: {'yes' if eligible else 'no, ' + watch.plain(reasons[0], 200)}"
+    if eligible:
+        yield f"merge it: {merge_command(run)}"
+    yield f"files: {folder}"
+    if run.state not in (RunState.DONE_SUCCESS, RunState.DONE_CANCELLED):
+        yield f"what to do next: {folder / 'incident' / 'incident.md'}"
+
+
+def merge_command(run: Run) -> str:
+    """Return the command that merges the run's branch, for a local repository there, else in any clone."""
+    source, branch = run.project.source, shlex.quote(run.branch)
+    if source.startswith("/"):
+        return f"git -C {shlex.quote(source)} merge {branch}"
+    return f"git fetch origin {branch} && git merge FETCH_HEAD"
 
 
 def start(

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from autopack_site.kernel.errors import AutopackError, Invalid
 from autopack_site.kernel.ids import is_valid_id
 from strategy import services
+from strategy.config_advice import gaps
 from strategy.documents import MAX_CHARS
 from strategy.models import Project
 from strategy.sources import shown_source
@@ -69,6 +70,7 @@ class Command(BaseCommand):
             by=OPERATOR,
         )
         self._say(options, f"Project {project.project_id} added: {shown_source(project.source)}")
+        self._advise(options, project)
         return _row(project)
 
     def _list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -79,14 +81,23 @@ class Command(BaseCommand):
                 options, f"{mark} {row['project_id']}  {row['source']}  ruleset {row['ruleset_version']}"
             )
         if not rows:
-            self._say(options, "No projects yet: manage.py project add PATH_OR_URL --default")
+            self._say(
+                options, "No projects yet: manage.py project add PATH_OR_URL --config autopack.yaml --default"
+            )
         return rows
 
     def _config(self, options: dict[str, Any]) -> dict[str, Any]:
         text = _text(options["config"]) or ""
         project = services.update_project_config(options["project_id"], config_text=text, by=OPERATOR)
         self._say(options, f"Project {project.project_id} configured ({project.config_hash[:12]})")
+        self._advise(options, project)
         return _row(project)
+
+    def _advise(self, options: dict[str, Any], project: Project) -> None:
+        for lack, advice in gaps(project.settings):
+            self._say(options, f"  note: {lack}")
+            self._say(options, f"        {advice.replace(' ID ', f' {project.project_id} ')}")
+        self._say(options, "  what else to check: manage.py doctor")
 
     def _say(self, options: dict[str, Any], text: str) -> None:
         if not options["as_json"]:
