@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from autopack_site.kernel.visible import both_ends
+from integration.gate_rules import said
 from runs.models import Phase
 from runs.ports import IssueReport
 
@@ -22,7 +24,7 @@ def reports_of(
             if step["passed"]:
                 continue
             where = f"gate:{gate_run_id}:try:{row['number']}:{step['name']}"
-            no_test = {"id": f"gate:{step['name']}", "message": step["detail"], "file": ""}
+            no_test = {"id": f"gate:{step['name']}", "message": said(step), "file": ""}
             for case in step["failing"] or [no_test]:
                 report = IssueReport(
                     issue_key=case["id"],
@@ -32,7 +34,7 @@ def reports_of(
                     task_category=phase.task_category,
                     complexity=phase.complexity,
                     evidence_refs=tuple(filter(None, (case["file"], where))),
-                    description=case["message"][:2000],
+                    description=both_ends(case["message"], 2000),
                 )
                 reports.setdefault(case["id"], report)
     return list(reports.values())

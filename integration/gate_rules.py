@@ -46,5 +46,11 @@ def reason_for(row: dict[str, Any]) -> str:
             names = ", ".join(case["id"] for case in failing[:3])
             more = f" and {len(failing) - 3} more" if len(failing) > 3 else ""
             return f"Step {step['name']}: {len(failing)} tests fail: {names}{more}"
-        return f"Step {step['name']}: {step['detail']}"
+        return f"Step {step['name']}: {said(step)}"
     return "The gate is red"
+
+
+def said(step: dict[str, Any]) -> str:
+    """Return how a step ended, and the last that it wrote where it names no test."""
+    last = step.get("last", "")
+    return f"{step['detail']}: {last}" if last else str(step["detail"])

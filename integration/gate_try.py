@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.visible import visible
 from integration.cells import Cell, cell
 from integration.gate_rules import GREEN, INFRA, RED
 from integration.junit import BadReport, parse
 from integration.mirror import Mirror
+from integration.redaction import redact
 from integration.repository import work_folder
 from integration.sandbox.collect import collect
 from integration.sandbox.spec import MIB, Limits, Outcome
 from strategy.config import GateLimits, GateStep, ProjectConfig
 
 MAX_REPORT_BYTES = 20 * MIB
+TAIL_BYTES = 4096
+MAX_LINE_CHARS = 300
 MAX_FAILING = 200
 
 
@@ -63,6 +67,24 @@ def run_try(
     return evidence
 
 
+class _Tail:
+    """Passes a step's output on and keeps its end."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        self._kept = b""
+
+    def __call__(self, data: bytes) -> None:
+        self._kept = (self._kept + data)[-TAIL_BYTES:]
+        self._write(data)
+
+    def last_line(self) -> str:
+        """Return the last line that says something, fit to be shown."""
+        lines = redact(self._kept.decode("utf-8", "replace")).splitlines()
+        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return visible(line)[:MAX_LINE_CHARS]
+
+
 def _failed(outcome: Outcome, *, is_setup: bool) -> str:
     if outcome.reason == "cancelled":
         return "cancelled"
@@ -81,6 +103,7 @@ def _run_step(
     should_stop: Callable[[], bool],
 ) -> tuple[dict[str, Any], Outcome]:
     left_s = max(ends - time.monotonic(), 0.1)
+    tail = _Tail(write)
     outcome = place.run(
         step.argv,
         env={"CI": "true", "CI_PROFILE": profile, "PYTHONDONTWRITEBYTECODE": "1", **dict(step.env)},
@@ -93,7 +116,7 @@ def _run_step(
             file_size_bytes=limits.file_bytes,
             output_bytes=limits.output_bytes,
         ),
-        on_output=write,
+        on_output=tail,
         should_stop=should_stop,
     )
     row: dict[str, Any] = {
@@ -111,6 +134,8 @@ def _run_step(
     }
     if step.reports and outcome.reason == "exited":
         _read_reports(place.checkout, step, row)
+    if not row["passed"] and not row["failing"]:
+        row["last"] = tail.last_line()
     write(f"=== {step.name}: {row['detail']}\n".encode())
     return row, outcome
 

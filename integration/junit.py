@@ -16,6 +16,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import XMLParser
 
 from autopack_site.kernel.errors import AutopackError
+from autopack_site.kernel.visible import both_ends
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_CASES = 100_000
@@ -204,10 +205,10 @@ class _Reader:
     def _told(self) -> str:
         short = self.attributes.get("message") or self.attributes.get("type") or ""
         body = "".join(self.text or [])
-        short, body = clean(short, MESSAGE_CHARS), clean(body, MESSAGE_CHARS)
+        short, body = clean(short, MESSAGE_CHARS), clean(body, MESSAGE_CHARS * 4)
         if short and body and short not in body:
-            return clean(f"{short}\n{body}", MESSAGE_CHARS)
-        return body or short
+            body = f"{short}\n{body}"
+        return both_ends(body or short, MESSAGE_CHARS)
 
     def _is_inside(self, name: str) -> bool:
         return any(open_name == name for open_name, _ in self.stack)

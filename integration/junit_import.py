@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from autopack_site.kernel.visible import both_ends
 from integration.junit import TestCase, TestReport, parse
 from issues.batch import MAX_IMPORTED
 from issues.evidence import MAX_REFS, joined
@@ -53,7 +54,7 @@ def _issue_of(case: TestCase, phase: Phase, origin: str) -> IssueReport:
         task_category=_own(case, "task_category") or phase.task_category,
         complexity=_own(case, "complexity") or phase.complexity,
         evidence_refs=tuple(joined(filter(None, refs), [origin], MAX_REFS)),
-        description=case.message[:MAX_DESCRIPTION],
+        description=both_ends(case.message, MAX_DESCRIPTION),
         expected_fail=case.status == "skipped",
     )
 

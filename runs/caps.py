@@ -139,24 +139,27 @@ def spending_breach(run: Run, tier: Tier, phase: Phase, kind: Envelope) -> Breac
 
 def breach_of(found: list[Account], limits: Mapping[str, Any]) -> Breach | None:
     """Return the cap among these that starting one more attempt under the limits would break."""
+    # A phase's cap is never above its run's, and a tier's is made of its phases': of several the cause comes first.
+    spent = [account for account in found if account.used >= account.cap]
+    for account in sorted(spent, key=lambda account: account.level != "run"):
+        return Breach(account.limit, account.level, f"{_spent(account)} are spent")
     for unit in UNITS:
         need = _needed(found, limits, unit)
         for account in found:
-            if account.unit != unit:
+            if account.unit != unit or account.level == "phase" or need is None:
                 continue
-            spent, cap = shown(unit, account.used), shown(unit, account.cap)
-            if account.used >= account.cap:
-                return Breach(account.limit, account.level, f"{spent} of {cap} {_what(unit)}are spent")
-            if account.level != "phase" and need is not None and account.used + need > account.cap:
-                text = f"{spent} of {cap} spent, the next attempt needs {shown(unit, need)}"
+            if account.used + need > account.cap:
+                text = f"{_spent(account)} are spent, the next attempt needs {shown(unit, need)}"
                 return Breach(account.limit, account.level, text)
         if need == 0:
-            return Breach(_SHARES[unit], "phase", f"An attempt is allowed no {_what(unit)}at all")
+            what = "tokens" if unit == "tokens" else "money"
+            return Breach(_SHARES[unit], "phase", f"An attempt is allowed no {what} at all")
     return None
 
 
-def _what(unit: Unit) -> str:
-    return "tokens " if unit == "tokens" else ""
+def _spent(account: Account) -> str:
+    text = f"{shown(account.unit, account.used)} of {shown(account.unit, account.cap)}"
+    return f"{text} tokens" if account.unit == "tokens" else text
 
 
 def start_breach(run: Run, tier: Tier, phase: Phase, kind: Envelope) -> Breach | None:

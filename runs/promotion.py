@@ -1,4 +1,4 @@
-"""Whether a run may be promoted (SPEC section 10). Pure: rows in, a decision with its reasons out."""
+"""Whether a run may be promoted (SPEC section 10): a decision with its reasons, and what should be known besides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runs.caps import shown
 from runs.lifecycle import RunState
-from runs.models import Run, Tier
+from runs.models import Run, Tier, Transition
 from strategy.limits import written
 
 
@@ -39,6 +39,16 @@ def reasons_against(run: Run, tiers: Sequence[Tier]) -> list[Reason]:
         counts = f"{run.minor_issues_count} of {run.max_minor_issues_total} allowed"
         reasons.append(Reason("excess-minor-issues", counts))
     return reasons
+
+
+def remarks(run: Run) -> list[Reason]:
+    """Return what stands against nothing, and should be known before promoting the run. One query."""
+    waived = Transition.objects.filter(run=run, event="gate_waived", machine="phase")
+    phases = waived.order_by().values("subject").distinct().count()
+    if not phases:
+        return []
+    which = "1 phase" if phases == 1 else f"{phases} phases"
+    return [Reason("gate-waived", f"the gate of {which} had no steps: patches landed untested")]
 
 
 def _spent(run: Run) -> str:

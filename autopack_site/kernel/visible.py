@@ -18,6 +18,15 @@ def visible(text: str) -> str:
     return UNUSUAL.sub(_escape, text.replace("\r\n", "\n"))
 
 
+def both_ends(text: str, limit: int) -> str:
+    """Return text, the middle left out where it is longer: what failed stands at a trace's end."""
+    if len(text) <= limit:
+        return text
+    mark = "\n[...]\n"
+    head = limit // 4
+    return text[:head] + mark + text[len(text) - (limit - head - len(mark)) :]
+
+
 def is_unseen(char: str) -> bool:
     """Tell whether a terminal, or a reader's eye, would obey the character instead of showing it."""
     return unicodedata.category(char) in _UNSEEN or _BLANK.match(char) is not None

@@ -7,7 +7,9 @@ from runs.lifecycle import RunState
 NEXT_STEPS: dict[str, tuple[str, ...]] = {
     RunState.DONE_FAILED_BUDGET_EXHAUSTED: (
         "Read `budgets.json`: each cap with what was used of it; the code above names the one that broke.",
-        "If the work is worth more, raise that cap in the ruleset; if not, split the phase or narrow its scope.",
+        "If the work is worth more, raise that cap: in the ruleset (`manage.py ruleset put`), or for one run by what "
+        "it is started with (`token_cap`, `max_phases`, `max_duration_minutes`). If not, split the phase or narrow "
+        "its scope.",
         "Start a new run. This one stays as it is.",
     ),
     RunState.DONE_FAILED_POLICY_VIOLATION: (
@@ -17,7 +19,8 @@ NEXT_STEPS: dict[str, tuple[str, ...]] = {
         "If a secret was found, treat it as leaked and replace it.",
     ),
     RunState.DONE_FAILED_REQUIRES_HUMAN_REVIEW: (
-        "Read the auditors' notes in `attempts.json` beside the patches that they judged, in `patches/`.",
+        "Read `attempts.json`: why each attempt ended, and where an Auditor judged its notes, beside the patches in "
+        "`patches/`. A builder that failed by itself has left its words in `logs/` of the run's folder.",
         "Decide what they could not; put the decision into the plan's description and start a new run.",
     ),
     RunState.DONE_FAILED_ENVIRONMENT: (
@@ -26,7 +29,7 @@ NEXT_STEPS: dict[str, tuple[str, ...]] = {
     ),
     RunState.DONE_FAILED_GATE: (
         "Read `gate_tail.txt` and the failing tests in `issues/`.",
-        "Apply the last patch of `patches/` to the base commit to see the failure at one's own desk.",
+        "Apply `{patch}` to the base commit to see the failure at one's own desk.",
         "Say in the plan what the failing tests expect, or give the phase more attempts, and start a new run.",
     ),
 }  # fmt: skip

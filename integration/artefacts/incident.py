@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ def incident_files(rows: RunRows, gate_tail: bytes) -> dict[Place, bytes]:
     }
     files = {
         "incident.md": _report(rows, patches),
-        "incident.json": json_bytes(_incident(rows)),
+        "incident.json": json_bytes(_incident(rows, patches)),
         "attempts.json": json_bytes(_attempts(rows, phases, patches)),
         "gate_tail.txt": _tail(gate_tail),
         "budgets.json": json_bytes(_budgets(rows)),
@@ -68,7 +69,7 @@ def _report(rows: RunRows, patches: dict[str, Place]) -> bytes:
         ),
         f"## What failed\n\n{block(run.failure_reason or '')}",
         _first(first),
-        "## What to do next\n\n" + "\n".join(f"- {step}" for step in NEXT_STEPS[run.state]),
+        "## What to do next\n\n" + "\n".join(f"- {step}" for step in _next_steps(rows, patches)),
         "## Last attempts",
         table(
             ("Phase", "Attempt", "State", "Code", "Reason", "Verdict", "Patch"),
@@ -82,6 +83,18 @@ def _report(rows: RunRows, patches: dict[str, Place]) -> bytes:
         "- `strategy.json`: the strategy in force, byte for byte\n"
         "- `timeline.jsonl`: every event of the run, in order",
     )
+
+
+def _next_steps(rows: RunRows, patches: Mapping[str, Place]) -> list[str]:
+    """Return what to do, with the patch that it speaks of: the last of the first phase that failed."""
+    first = rows.first_failure
+    mine = [
+        patches[attempt.pk]
+        for attempt in rows.last_attempts
+        if attempt.pk in patches and first is not None and attempt.phase_id == first.pk
+    ]
+    name = "/".join((mine or list(patches.values()))[-1][1:]) if patches else "the patch"
+    return [step.replace("{patch}", name) for step in NEXT_STEPS[rows.run.state]]
 
 
 def _first(phase: Phase | None) -> str:
@@ -108,7 +121,7 @@ def _attempt_row(rows: RunRows, attempt: Attempt, patches: dict[str, Place]) -> 
     )
 
 
-def _incident(rows: RunRows) -> dict[str, Any]:
+def _incident(rows: RunRows, patches: Mapping[str, Place]) -> dict[str, Any]:
     run, first = rows.run, rows.first_failure
     return {
         "run_id": run.run_id,
@@ -136,7 +149,7 @@ def _incident(rows: RunRows) -> dict[str, Any]:
         "started_at": iso(run.started_at),
         "completed_at": iso(run.completed_at),
         "deadline_at": iso(run.deadline_at),
-        "next_steps": list(NEXT_STEPS[run.state]),
+        "next_steps": _next_steps(rows, patches),
     }
 
 

@@ -144,6 +144,6 @@ def _with_incident(rows: RunRows) -> RunRows:
     last.sort(key=lambda attempt: (attempt.created_at, attempt.pk))
     wanted = [attempt.pk for attempt in last if attempt.patch_hash and attempt.kind != "audit"]
     stored = Attempt.objects.filter(pk__in=wanted[-PATCHES_A_RUN:]).values_list("pk", "patch")
-    patches = {pk: bytes(patch) for pk, patch in stored}
+    patches = {pk: bytes(patch) for pk, patch in stored if bytes(patch).strip()}
     timeline = tuple(Transition.objects.filter(run=rows.run).order_by("id"))
     return replace(rows, timeline=timeline, last_attempts=tuple(last), patches=patches)

@@ -59,12 +59,19 @@ def _facts(rows: RunRows) -> str:
             ("Follows run", code(run.previous_id)),
             ("Debt status", code(run.debt_status)),
             ("Promotion eligible", "yes" if is_promotable(rows) else "no"),
+            *_waived(rows),
             ("Created", code(iso(run.created_at))),
             ("Created by", code(run.created_by)),
             ("Started", code(iso(run.started_at))),
             ("Completed", code(iso(run.completed_at))),
         ],
     )
+
+
+def _waived(rows: RunRows) -> list[tuple[str, str]]:
+    """Return a row where patches were tested by nothing."""
+    count = len({gate.phase_id for gate in rows.gates if gate.verdict == "waived"})
+    return [("Gate without steps", f"{count} phases landed untested")] if count else []
 
 
 def _failure(rows: RunRows) -> str:

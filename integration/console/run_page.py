@@ -19,7 +19,7 @@ from integration.models import GateRun
 from issues.models import RunIndexEntry
 from runs.errors import RunNotFound
 from runs.models import Attempt, Phase, Run, Tier, Transition
-from runs.promotion import is_eligible
+from runs.promotion import is_eligible, remarks
 
 EVENTS_SHOWN = 40
 ISSUES_SHOWN = 30
@@ -63,6 +63,7 @@ class RunPage:
     charts: tuple[Chart, ...]
     is_eligible: bool
     reasons: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
     issues: tuple[RunIndexEntry, ...]
     has_more_issues: bool
     events: tuple[Transition, ...]
@@ -91,7 +92,7 @@ def find(run_id: str) -> Run:
 
 
 def load(run_id: str) -> RunPage:
-    """Read the page: ten queries, whatever the size of the run. Raises RunNotFound."""
+    """Read the page: eleven queries, whatever the size of the run. Raises RunNotFound."""
     run, now = find(run_id), clock.now()
     tiers = list(Tier.objects.filter(run=run).defer("description").order_by("tier_index", "tier_id"))
     phases = list(Phase.objects.filter(run=run).defer(*_HEAVY_PHASE).order_by("phase_index", "phase_id"))
@@ -105,6 +106,7 @@ def load(run_id: str) -> RunPage:
         charts=run_charts.of_run(run, now),
         is_eligible=eligible,
         reasons=tuple(_parted(reason) for reason in reasons),
+        remarks=tuple(remark.detail for remark in remarks(run)),
         issues=tuple(issues[:ISSUES_SHOWN]),
         has_more_issues=len(issues) > ISSUES_SHOWN,
         events=tuple(events_of(run)[:EVENTS_SHOWN]),

@@ -9,6 +9,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.visible import both_ends
 from integration.artefacts.text import iso
 from integration.console import texts
 from integration.console.bars import Bar
@@ -63,6 +64,12 @@ def lasted(start: datetime | None, end: datetime | None) -> str:
 def thousands(value: int | None) -> str:
     """Return a number with its thousands parted; a dash for one that nobody knows."""
     return "\u2013" if value is None else f"{value:,}"
+
+
+@register.filter
+def ends(text: str) -> str:
+    """Return a long text without its middle: what failed stands at its end."""
+    return both_ends(text, 400)
 
 
 @register.filter

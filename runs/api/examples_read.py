@@ -104,7 +104,7 @@ PROMOTION = {
     "run_id": "shop-42", "state": "GATE", "branch": "autonomous/shop-42", "head_commit":
     "0dfed270a66f2177a041b23c2eca4b1739e4d406", "eligible": False, "promotion_eligible_to_main": "false",
     "reasons": [{"code": "not-successful", "detail": "the run is GATE"}, {"code": "no-run-summary", "detail":
-    "the run has not ended"}],
+    "the run has not ended"}], "remarks": [],
 }  # fmt: skip
 REVOKED_TOKEN = {
     "id": 2, "prefix": "apk_xxxxxxxx", "agent": "builder-2", "roles": ["builder"], "project_id": "shop",

@@ -23,7 +23,7 @@ from runs.api.serializers.projects import (
 )
 from runs.api.views import ANY_ROLE, AgentView
 from runs.errors import RunNotFound
-from runs.promotion import reasons_against
+from runs.promotion import reasons_against, remarks
 from strategy.canonical import canonical_bytes
 from strategy.errors import ProjectNotFound, RulesetNotFound
 from strategy.models import Project, Ruleset, Strategy
@@ -172,5 +172,6 @@ class PromotionView(ReadView):
             "eligible": not reasons,
             "promotion_eligible_to_main": "false" if reasons else "true",
             "reasons": reasons,
+            "remarks": remarks(run),
         }
         return Response(PromotionOut(answer).data)

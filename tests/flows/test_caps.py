@@ -198,13 +198,8 @@ def test_zero_is_zero_no_attempt_starts_and_the_cap_is_named(
 ) -> None:
     run = begun(world, ruleset)
     ended, codes = what_broke(run)
-    # the run's cap of 0 is every phase's too
-    named = {
-        cap,
-        "incident_token_cap" if cap == "run_token_cap" else cap.replace("run_cost", "incident_cost"),
-    }
-    assert ended == OUT
-    assert codes & named, codes
+    # the run's cap of 0 is every phase's too, and a phase's its tier's: the cause is named
+    assert (ended, cap in codes) == (OUT, True), codes
     assert not Attempt.objects.filter(run=run).exists()
 
 

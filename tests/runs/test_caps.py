@@ -72,3 +72,13 @@ def test_a_share_of_nothing_is_a_breach_and_never_a_wait() -> None:
     breach = breach_of([account("phase", 1000)], {"max_attempt_tokens": 0})
     assert breach is not None
     assert (breach.limit, breach.level) == ("max_attempt_tokens", "phase")
+
+
+def test_of_caps_that_are_spent_the_run_s_is_the_cause() -> None:
+    """A phase is never promised more than its run has: that its own cap is spent too is no cause."""
+    breach = breach_of([account("phase", 60, 70), account("tier", 180, 70), account("run", 60, 70)], LIMITS)
+    assert breach is not None
+    assert (breach.limit, breach.detail) == ("run_cap", "70 of 60 tokens are spent")
+    breach = breach_of([account("phase", 0), account("tier", 0), account("run", 60)], LIMITS)
+    assert breach is not None
+    assert breach.limit == "phase_cap", "a tier's cap is made of its phases'"

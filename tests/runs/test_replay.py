@@ -114,7 +114,7 @@ def test_an_unlimited_ruleset_stops_nothing_by_tokens(project: Project) -> None:
     }
     answer = replay(project, limits)
     assert stops(answer, "r1") == []
-    assert [stop["cap"] for stop in row(answer, "r1")["in_force"]["stops"]] == ["tier_token_cap"]
+    assert [stop["cap"] for stop in row(answer, "r1")["in_force"]["stops"]] == ["run_token_cap"]
 
 
 def test_fewer_attempts_end_the_phase_and_what_depends_on_it_but_not_the_rest(project: Project) -> None:
@@ -177,7 +177,7 @@ def test_a_run_that_asked_for_its_own_caps_keeps_them(project: Project) -> None:
             attempt(run, "P1", "build", "LOST", 10_000)
     answer = replay(project, {"run_token_cap": 10_000})
     assert stops(answer, "own") == []
-    assert stops(answer, "ruled") == [("incident_token_cap", "phase P1")]
+    assert stops(answer, "ruled") == [("run_token_cap", "phase P1")]
 
 
 def test_of_runs_from_before_origins_what_the_rules_would_not_have_given_was_asked_for() -> None:

@@ -133,7 +133,7 @@ class ReasonOut(serializers.Serializer[Any]):
 
 
 class PromotionOut(serializers.Serializer[Any]):
-    """Whether a run may be promoted, and if not, why."""
+    """Whether a run may be promoted, and if not, why. `remarks` stand against nothing, and should be known."""
 
     run_id = serializers.CharField()
     state = serializers.CharField()
@@ -142,3 +142,4 @@ class PromotionOut(serializers.Serializer[Any]):
     eligible = serializers.BooleanField()
     promotion_eligible_to_main = serializers.ChoiceField(["true", "false"])
     reasons = ReasonOut(many=True)
+    remarks = ReasonOut(many=True)

@@ -20,7 +20,7 @@ from runs.agents import agents_for, config_of
 from runs.lifecycle import PhaseState, RunState
 from runs.models import Run
 from runs.plan import plan_from_json
-from runs.promotion import is_eligible
+from runs.promotion import is_eligible, remarks
 from runs.services import start_plan_document, start_run
 from strategy.types import RunOptions
 
@@ -125,6 +125,7 @@ def closing(run: Run) -> Iterator[str]:
     yield f"branch: {run.branch}, {commits} commit{'' if commits == 1 else 's'}"
     eligible, reasons = is_eligible(run, list(run.tiers.all()))
     yield f"promotable: {'yes' if eligible else 'no, ' + watch.plain(reasons[0], 200)}"
+    yield from (f"but: {remark.detail}" for remark in remarks(run))
     if eligible:
         yield f"merge it: {merge_command(run)}"
     yield f"files: {folder}"

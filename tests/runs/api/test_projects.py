@@ -10,10 +10,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from runs.models import Run
+from runs.transitions import note
 from strategy.models import Project
 from strategy.services import add_ruleset
 from strategy.sources import shown_source
 from tests.factories import make_project as factory_project
+from tests.factories import make_run
 from tests.runs.api.conftest import Api, api_for, make_project, problem_of, start
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +117,17 @@ def test_a_runs_strategy_is_the_frozen_one(project: Project, operator: Api, read
     assert answer["Content-Type"] == "application/json"
 
 
+def test_a_promotion_remarks_on_patches_that_nothing_tested(project: Project, reader: Api):
+    run = make_run(project, run_id="r1")
+    for _ in range(2):  # a rebuilt candidate is waived again
+        note(run.phases.earliest("pk"), "gate_waived")
+    [remark] = reader.get("/runs/r1/promotion").json()["remarks"]
+    assert remark == {
+        "code": "gate-waived",
+        "detail": "the gate of 1 phase had no steps: patches landed untested",
+    }
+
+
 def test_a_promotion_says_why_not(project: Project, operator: Api, reader: Api):
     start(operator)
     body = reader.get("/runs/r1/promotion").json()
@@ -125,6 +138,7 @@ def test_a_promotion_says_why_not(project: Project, operator: Api, reader: Api):
         "branch": "autonomous/r1",
         "eligible": False,
         "promotion_eligible_to_main": "false",
+        "remarks": [],
         "reasons": [
             {"code": "not-successful", "detail": "the run is PHASE_QUEUEING"},
             {"code": "no-run-summary", "detail": "the run has not ended"},
