@@ -44,6 +44,7 @@ class RawRuns:
 
     def __init__(self, like: Any, url: str | None = None) -> None:
         """Take everything that does not differ from run to run from the run `like`; write to the database at url."""
+        from issues.models import BacklogAging
         from runs.models import Outbox, Phase, Run, Tier, Transition
         from strategy.models import Strategy
 
@@ -51,6 +52,7 @@ class RawRuns:
         self.models = {"run": Insert(Run), "tier": Insert(Tier), "phase": Insert(Phase)}
         self.strategy, self.transition = Insert(Strategy), Insert(Transition)
         self.outbox = Insert(Outbox, conflict="ON CONFLICT DO NOTHING")
+        self.aging = Insert(BacklogAging)
         self.run = _columns(like)
         self.frozen = _columns(like.strategy)
         self.tiers = [_columns(tier) for tier in like.tiers.all()]
@@ -60,8 +62,12 @@ class RawRuns:
 
     def insert(self, run_id: str, **fields: Any) -> tuple[list[int], list[int]]:
         """Write one run in one transaction; return the ids of its tiers and phases. `fields` are the run's."""
-        at = now()
+        at, project_id = now(), self.run["project_id"]
         with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(
+                'UPDATE "issues_backlogtally" SET "runs" = "runs" + 1 WHERE "project_id" = %s', [project_id]
+            )
+            self.aging(cursor, project_id=project_id, run_id=run_id, at=at)
             strategy_id = self.strategy(cursor, **{**self.frozen, "run_id": run_id, "created_at": at})
             self.models["run"](
                 cursor,

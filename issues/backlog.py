@@ -14,25 +14,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from autopack_site.kernel import clock
-from autopack_site.kernel.prepared import Prepared, PreparedInsert
+from autopack_site.kernel.prepared import Prepared, PreparedInsert, PreparedRows
 from autopack_site.kernel.problem import correlation_id
+from autopack_site.kernel.statements import Statement
 from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
 from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, least, paths_in
 from issues.marking import mark_batch
-from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, ages_kept
+from issues.models import BacklogEntry, BacklogEvent, BacklogTally, ages_kept
 from issues.rules import rules_of
 from issues.severity import worst
 from issues.sightings import ask_later, base_of
+from runs import rows
 from runs.models import Phase, Run, Tier
 from runs.ports import IssueReport
-from strategy.models import Project
+from strategy.models import Project, Ruleset
 from strategy.types import BacklogItem
 
 log = structlog.get_logger(__name__)
@@ -44,6 +47,40 @@ _put_events = PreparedInsert(BacklogEvent)
 _tally = Prepared[BacklogTally](
     lambda project_pk: BacklogTally.objects.select_for_update(no_key=True).filter(project=project_pk)
 )
+_tally_seen = Prepared[BacklogTally](lambda project_pk: BacklogTally.objects.filter(project=project_pk))
+_lapsed = PreparedRows(
+    lambda project_pk, now: (
+        BacklogEntry.without_ages.filter(project=project_pk)
+        .lapsed(now)
+        .order_by("issue_key")
+        .values_list("pk", "status")
+    )
+)
+_ruleset = PreparedRows(
+    lambda project_pk: Project.objects.filter(pk=project_pk).values_list("ruleset__sha256")
+)
+_note_aging = Statement(
+    "INSERT INTO issues_backlogaging (project_id, run_id, tier_id, at) VALUES (%s, %s, %s, %s)"
+    " ON CONFLICT (project_id, run_id, tier_id) DO NOTHING RETURNING id",
+    label="note_aging",
+)
+_count = {
+    counter: Statement(
+        f"UPDATE issues_backlogtally SET {counter} = {counter} + 1 WHERE project_id = %s",  # noqa: S608 (a column)
+        label=f"count_{counter}",
+    )
+    for counter in ("runs", "tiers")
+}
+
+
+def oldest_rows(project_pk: int) -> QuerySet[BacklogEntry, Any]:
+    """Return what a strategy looks at of a project's live entries, the oldest first."""
+    entries = BacklogEntry.without_ages.filter(project=project_pk).oldest()
+    names = "issue_key", "category", "base_severity", "runs_offset", "tiers_offset", "status", "paths"
+    return entries.values_list(*names)[:MAX_ITEMS]
+
+
+_oldest = PreparedRows(oldest_rows)
 
 
 def lock_backlog(project_pk: int) -> BacklogTally:
@@ -58,10 +95,7 @@ def lock_backlog(project_pk: int) -> BacklogTally:
 
 def open_items(project_pk: int) -> list[BacklogItem]:
     """Return the live entries as the engine takes them, by key in code point order: of many, the oldest."""
-    tally = BacklogTally.objects.filter(pk=project_pk).first() or BacklogTally(project_id=project_pk)
-    entries = BacklogEntry.without_ages.filter(project=project_pk).oldest()
-    names = "issue_key", "category", "base_severity", "runs_offset", "tiers_offset", "status", "paths"
-    rows = entries.values_list(*names, named=True)[:MAX_ITEMS]
+    tally = _tally_seen.first(project_pk) or BacklogTally(project_id=project_pk)
     items = [
         BacklogItem(
             issue_key=row.issue_key,
@@ -72,7 +106,7 @@ def open_items(project_pk: int) -> list[BacklogItem]:
             status=str(row.status),
             paths=tuple(row.paths),
         )
-        for row in rows
+        for row in _oldest(project_pk)
     ]
     # not the database's order: collations differ between hosts, and the strategy must not
     return sorted(items, key=lambda item: item.issue_key)
@@ -143,7 +177,7 @@ def remember(
     )
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def begin_run(run_id: str, project_pk: int) -> None:
     """Open what was accepted until now, age every open entry once for the run, and mark what has reached its
     project's thresholds.
@@ -152,10 +186,18 @@ def begin_run(run_id: str, project_pk: int) -> None:
     """
     tally = lock_backlog(project_pk)
     lapse(project_pk, run_id=run_id)
-    started = Run.objects.filter(pk=run_id).values_list("created_at", flat=True).first()
-    if age(tally, run_id, "", started):
-        ruleset = Project.objects.values_list("ruleset__document", flat=True).get(pk=project_pk)
-        mark_aged(tally, project_thresholds(ruleset or {}), why=f"run {run_id} starts", run_id=run_id)
+    begun = rows.run_begun(run_id)
+    if age(tally, run_id, "", begun[0].created_at if begun else None):
+        [project] = _ruleset(project_pk)
+        thresholds = _thresholds(project.ruleset__sha256)
+        mark_aged(tally, thresholds, why=f"run {run_id} starts", run_id=run_id)
+
+
+@lru_cache(maxsize=256)
+def _thresholds(sha256: str | None) -> Thresholds:
+    """Return the thresholds of the ruleset of that content, read once a process; None is a project without one."""
+    document = Ruleset.objects.filter(sha256=sha256).values_list("document", flat=True).first()
+    return project_thresholds(document or {})
 
 
 @transaction.atomic
@@ -182,16 +224,14 @@ def age(tally: BacklogTally, run_id: str, tier_id: str, moment: datetime | None)
 
     One write for all of them, and one each for those opened since the moment, which stay as they are.
     """
-    known = BacklogAging.objects.filter(project=tally.project_id, run_id=run_id, tier_id=tier_id)
-    if known.exists():
+    if not _note_aging([tally.project_id, run_id, tier_id, clock.now()]):
         return False
     counter = "tiers" if tier_id else "runs"
     setattr(tally, counter, getattr(tally, counter) + 1)
-    tally.save(update_fields=[counter])
+    _count[counter]([tally.project_id])
     if moment is not None:
         newer = BacklogEntry.without_ages.filter(project=tally.project_id).opened_since(moment)
         newer.update(**{f"{counter}_offset": F(f"{counter}_offset") - 1})
-    BacklogAging.objects.create(project_id=tally.project_id, run_id=run_id, tier_id=tier_id, at=clock.now())
     return True
 
 
@@ -211,8 +251,7 @@ def lapse(project_pk: int, *, run_id: str = "") -> int:
 
     They count as opened when it ended: runs begun since then age them, runs begun before don't.
     """
-    rows = BacklogEntry.without_ages.filter(project=project_pk).lapsed(clock.now()).order_by("issue_key")
-    return move(rows.values_list("pk", "status"), "lapsed", why="accepted until now", run_id=run_id)
+    return move(_lapsed(project_pk, clock.now()), "lapsed", why="accepted until now", run_id=run_id)
 
 
 def move(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import structlog
-from django.db import connection
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.problem import correlation_id
+from autopack_site.kernel.statements import Statement
 from issues.aging import AGEABLE_STATUSES, Status
 from issues.models import BacklogEntry, BacklogEvent, BacklogTally
 from issues.severity import MAJOR
@@ -33,15 +33,18 @@ WITH due AS (
 )
 SELECT level, id, count(*) OVER () FROM due ORDER BY level DESC, id DESC LIMIT 1
 """
-_STATEMENTS = {
-    counter: _MARK.format(
-        offset=f"{counter}_offset",
-        entries=_ENTRIES,
-        events=_EVENTS,
-        aged=Status.NEEDS_CLEANUP,
-        major=MAJOR,
-        # texts, not parameters: the partial index is chosen by them
-        ageable=", ".join(f"'{status}'" for status in AGEABLE_STATUSES),
+_mark = {
+    counter: Statement(
+        _MARK.format(
+            offset=f"{counter}_offset",
+            entries=_ENTRIES,
+            events=_EVENTS,
+            aged=Status.NEEDS_CLEANUP,
+            major=MAJOR,
+            # texts, not parameters: the partial index is chosen by them
+            ageable=", ".join(f"'{status}'" for status in AGEABLE_STATUSES),
+        ),
+        label=f"mark_{counter}",
     )
     for counter in ("runs", "tiers")
 }
@@ -81,10 +84,9 @@ def mark_batch(
         "correlation": correlation_id() or "",
         "now": clock.now(),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_STATEMENTS[counter], values)
-        found = cursor.fetchone()
-    if found is None:
+    found = _mark[counter](values)
+    if not found:
         return Batch(0, None)
-    log.info("backlog.aged", entries=found[2], run_id=run_id)
-    return Batch(found[2], (found[0], found[1]))
+    [(level, last_id, marked)] = found
+    log.info("backlog.aged", entries=marked, run_id=run_id)
+    return Batch(marked, (level, last_id))

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection
-
 from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import PreparedInsert
+from autopack_site.kernel.statements import Statement
 from runs import caps, costs
 from runs.caps import Envelope, Share
 from runs.costs import Cost
@@ -45,7 +44,8 @@ class Amount:
 NOTHING = Amount()
 UNKNOWN_USAGE = Usage(None, Attempt.UsageSource.UNKNOWN, {})
 # One statement, as it is part of every attempt: a phase, its tier and its run, by their keys.
-_COUNT = """
+_count_all = Statement(
+    """
 WITH phase AS (
     UPDATE runs_phase SET
         tokens_reserved = tokens_reserved + %(held)s,
@@ -73,7 +73,9 @@ UPDATE runs_run AS r SET
         cost_reserved_micro_usd = r.cost_reserved_micro_usd + %(money_held)s,
         cost_micro_usd = r.cost_micro_usd + %(money)s
 FROM phase WHERE r.run_id = phase.run_id
-"""
+""",
+    label="count_tokens",
+)
 _entry = PreparedInsert(TokenEntry)
 
 
@@ -200,19 +202,17 @@ def _count(attempt: Attempt, *, held: Amount = NOTHING, used: Amount = NOTHING) 
 def _add(
     phase_pk: int, *, held: Amount = NOTHING, used: Amount = NOTHING, audit_held: int = 0, audit: int = 0
 ) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _COUNT,
-            {
-                "phase": phase_pk,
-                "held": held.tokens,
-                "used": used.tokens,
-                "audit_held": audit_held,
-                "audit": audit,
-                "money_held": held.micro_usd,
-                "money": used.micro_usd,
-            },
-        )
+    _count_all(
+        {
+            "phase": phase_pk,
+            "held": held.tokens,
+            "used": used.tokens,
+            "audit_held": audit_held,
+            "audit": audit,
+            "money_held": held.micro_usd,
+            "money": used.micro_usd,
+        }
+    )
 
 
 def _append(

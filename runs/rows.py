@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from autopack_site.kernel.prepared import Prepared
+from autopack_site.kernel.prepared import Prepared, PreparedRows
 from runs.models import ApiToken, Attempt, Lease, Meter, Phase, Run, Tier
 
+# whether a run is there, and since when
+run_begun = PreparedRows(lambda run_id: Run.objects.filter(pk=run_id).values_list("created_at"))
 # Each takes the key that its name says; what belongs to the row comes with it.
 run_to_lock = Prepared[Run](lambda run_id: Run.objects.select_for_update(of=("self",)).filter(pk=run_id))
 run_by_id = Prepared[Run](lambda run_id: Run.objects.filter(pk=run_id))
@@ -45,15 +47,19 @@ lease_by_id = Prepared[Lease](
     lambda lease_id: Lease.objects.select_related("attempt", "phase__tier").filter(pk=lease_id)
 )
 # RunResponse of API.md: a run, its tiers and its phases, without what it does not show
+TIER_SHOWN = (
+    "id", "tier_id", "name", "state", "tier_index", "cleanliness", "minor_issues_count", "major_issues_count",
+)  # fmt: skip
+PHASE_SHOWN = (
+    "id", "phase_id", "name", "state", "task_category", "complexity", "builder_mode", "phase_index",
+)  # fmt: skip
 run_shown = Prepared[Run](lambda run_id: Run.objects.defer("config").filter(pk=run_id))
 run_shown_of = Prepared[Run](
     lambda run_id, project_id: Run.objects.defer("config").filter(pk=run_id, project__project_id=project_id)
 )
-tiers_shown = Prepared[Tier](lambda run_id: Tier.objects.defer("description").filter(run=run_id))
-phases_shown = Prepared[Phase](
-    lambda run_id: Phase.objects.defer("description", "limits", "scope", "notes", "audit_request").filter(
-        run=run_id
-    )
+tiers_shown = PreparedRows(lambda run_id: Tier.objects.filter(run=run_id).values_list(*TIER_SHOWN))
+phases_shown = PreparedRows(
+    lambda run_id: Phase.objects.filter(run=run_id).values_list("tier_id", *PHASE_SHOWN)
 )
 meter_of_attempt = Prepared[Meter](lambda attempt_id: Meter.objects.filter(attempt=attempt_id))
 token_by_digest = Prepared[ApiToken](

@@ -71,6 +71,7 @@ def _shortest(value: float) -> tuple[str, int]:
 
 
 def _write(value: Any, parts: list[str]) -> None:
+    # what documents mostly hold comes first: a strategy is thousands of values, written at each start
     if isinstance(value, str):
         # json escapes exactly what RFC 8785 does: quote, backslash, controls (the short forms where they are)
         parts.append(encode_basestring(value))
@@ -90,11 +91,23 @@ def _write(value: Any, parts: list[str]) -> None:
 
 
 def _write_object(value: Mapping[Any, Any], parts: list[str]) -> None:
-    keys = list(value)
-    if not all(isinstance(key, str) for key in keys):
-        raise NotCanonical("object keys must be strings")
-    keys.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
-    for index, key in enumerate(keys):
-        parts.append(("," if index else "{") + encode_basestring(key) + ":")
-        _write(value[key], parts)
+    try:
+        is_ascii = "".join(value).isascii()
+    except TypeError:
+        raise NotCanonical("object keys must be strings") from None
+    # code points and UTF-16 code units order ASCII alike
+    keys = sorted(value) if is_ascii else sorted(value, key=_utf16)
+    before = "{"
+    for key in keys:
+        item = value[key]
+        if type(item) is str:
+            parts.append(f"{before}{encode_basestring(key)}:{encode_basestring(item)}")
+        else:
+            parts.append(f"{before}{encode_basestring(key)}:")
+            _write(item, parts)
+        before = ","
     parts.append("}" if keys else "{}")
+
+
+def _utf16(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")

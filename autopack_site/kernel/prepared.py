@@ -8,8 +8,10 @@ PostgreSQL's plan (`kernel.statements`).
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -19,42 +21,41 @@ from django.db.models.query import get_related_populators
 from autopack_site.kernel.statements import Statement, written_in
 
 M = TypeVar("M", bound=Model)
-Value = str | int | Sequence[str] | Sequence[int]
-# Placeholders that no constant of a queryset equals: a private code point, and the top of PostgreSQL's integer.
+Value = str | int | datetime | Sequence[str] | Sequence[int]
+_SINGLE = (str, int, datetime)
+# Placeholders that no constant of a queryset equals: a private code point, PostgreSQL's last integers, a far day.
 _TEXT = "\ue0ff"
 _NUMBER = 2_147_000_000
+_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 MAX_KEPT_ROWS = 16  # of one INSERT that is kept
 
 
 @dataclass(frozen=True)
 class _Compiled:
-    """One statement, which value takes each of its places, and how a row becomes an instance."""
+    """One statement, which value takes each of its places, and what becomes of a row."""
 
     statement: Statement
     places: tuple[int, ...]
-    model: type[Model]
-    names: list[str]
-    columns: slice
-    populators: list[Any]
-    converters: dict[int, Any]
+    converters: list[tuple[int, list[Callable[..., Any]], Any]]
+    made: Callable[[list[Any]], Any]
 
 
-class Prepared(Generic[M]):
-    """A SELECT of model instances that takes its values late.
+class _Late:
+    """A SELECT that takes its values late.
 
-    `build` returns the queryset for values; each is a str, an int, or a list of one of them (for `__in`), and
-    may be used in filters only. It must not branch on them. What the queryset says of related rows, deferred
+    `build` returns the queryset for values; each is a str, an int, a time, or a list of strs or ints (for `__in`),
+    and may be used in filters only. It must not branch on them. What the queryset says of related rows, deferred
     columns, order, limit and row locks holds as it would. Lists are filled up to the next power of two with their
     last value: lists of 1,000 lengths are eleven statements to keep.
     """
 
-    def __init__(self, build: Callable[..., QuerySet[M]]) -> None:
+    def __init__(self, build: Callable[..., QuerySet[Any, Any]]) -> None:
         self._build = build
         self._compiled: dict[tuple[Any, ...], _Compiled] = {}
 
-    def __call__(self, *values: Value) -> list[M]:
-        """Return the rows for these values. A list that is empty matches nothing and asks nothing."""
-        if any(not isinstance(value, (str, int)) and not value for value in values):
+    def _found(self, values: tuple[Value, ...]) -> list[Any]:
+        """Return what the rows for these values become. A list that is empty matches nothing and asks nothing."""
+        if any(not isinstance(value, _SINGLE) and not value for value in values):
             return []
         values = tuple(_filled(value) for value in values)
         shape = tuple(_shape(value) for value in values)
@@ -64,17 +65,33 @@ class Prepared(Generic[M]):
         flat = _flat(values)
         rows = known.statement([flat[place] for place in known.places])
         connection = connections[DEFAULT_DB_ALIAS]
-        return [_instance(known, list(row), connection) for row in rows]
+        return [known.made(_converted(known.converters, row, connection)) for row in rows]
+
+
+class Prepared(_Late, Generic[M]):
+    """A SELECT of model instances that takes its values late."""
+
+    def __call__(self, *values: Value) -> list[M]:
+        """Return the instances for these values."""
+        return self._found(values)
 
     def first(self, *values: Value) -> M | None:
-        """Return the first row for these values, or None."""
-        found = self(*values)
+        """Return the first one for these values, or None."""
+        found = self._found(values)
         return found[0] if found else None
+
+
+class PreparedRows(_Late):
+    """A SELECT of columns (`values_list`) that takes its values late: for what is only shown, or of many rows."""
+
+    def __call__(self, *values: Value) -> list[Any]:
+        """Return the rows for these values, as named tuples."""
+        return self._found(values)
 
 
 def _filled(value: Value) -> Value:
     """Return a list filled up with its last value, which `__in` does not mind; a single value as it is."""
-    if isinstance(value, (str, int)):
+    if isinstance(value, _SINGLE):
         return value
     length = 1 << (len(value) - 1).bit_length()
     return [*value, *[value[-1]] * (length - len(value))]
@@ -82,13 +99,15 @@ def _filled(value: Value) -> Value:
 
 def _shape(value: Value) -> tuple[type, int]:
     """Return a value's type and, for a list, its length; 0 for a single value."""
-    if isinstance(value, (str, int)):
+    if isinstance(value, _SINGLE):
         return type(value), 0
     return type(value[0]), len(value)
 
 
-def _placeholder(kind: type, place: int, index: int) -> str | int:
+def _placeholder(kind: type, place: int, index: int) -> str | int | datetime:
     number = place * 10_000 + index
+    if issubclass(kind, datetime):
+        return _TIME + timedelta(seconds=number)
     return f"{_TEXT}{number}" if issubclass(kind, str) else _NUMBER + number
 
 
@@ -104,26 +123,43 @@ def _placeholders(shape: tuple[tuple[type, int], ...]) -> list[Any]:
 
 def _flat(values: Sequence[Value]) -> list[Any]:
     """Return the values one after the other, those of lists too."""
-    return [one for value in values for one in ([value] if isinstance(value, (str, int)) else value)]
+    return [one for value in values for one in ([value] if isinstance(value, _SINGLE) else value)]
 
 
-def _compile(queryset: QuerySet[Any], shape: tuple[tuple[type, int], ...]) -> _Compiled:
+def _compile(queryset: QuerySet[Any, Any], shape: tuple[tuple[type, int], ...]) -> _Compiled:
     compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
     sql, parameters = compiler.as_sql()
-    select, info = compiler.select, compiler.klass_info
-    columns = [column for column, _, _ in select]
-    start, end = info["select_fields"][0], info["select_fields"][-1] + 1
-    model = info["model"]
     sql, places = _with_constants(sql, parameters, _flat(_placeholders(shape)))
+    converters = compiler.get_converters([column for column, _, _ in compiler.select])
     return _Compiled(
-        statement=Statement(sql, label=model._meta.db_table),
+        statement=Statement(sql, label=queryset.model._meta.db_table),
         places=places,
-        model=model,
-        names=[column.target.attname for column in columns[start:end]],
-        columns=slice(start, end),
-        populators=get_related_populators(info, select, DEFAULT_DB_ALIAS),  # type: ignore[call-arg]  # of 5.2
-        converters=compiler.get_converters(columns),
+        converters=[(place, *how) for place, how in converters.items()],
+        made=_row_of(queryset) if queryset.query.values_select else _maker(compiler),
     )
+
+
+def _maker(compiler: Any) -> Callable[[list[Any]], Any]:
+    """Return what makes a model instance of a row."""
+    select, info = compiler.select, compiler.klass_info
+    start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+    model, names = info["model"], [column.target.attname for column, _, _ in select[start:end]]
+    populators = get_related_populators(info, select, DEFAULT_DB_ALIAS)  # type: ignore[call-arg]  # of 5.2
+
+    def made(row: list[Any]) -> Any:
+        instance = model.from_db(DEFAULT_DB_ALIAS, names, row[start:end])
+        for populator in populators:
+            populator.populate(row, instance)
+        return instance
+
+    return made
+
+
+def _row_of(queryset: QuerySet[Any, Any]) -> Callable[[list[Any]], Any]:
+    """Return what makes a named tuple of a row."""
+    row: Any = namedtuple("Row", queryset.query.values_select)  # type: ignore[misc]  # names of a queryset
+    made: Callable[[list[Any]], Any] = row._make
+    return made
 
 
 def _with_constants(
@@ -144,14 +180,12 @@ def _with_constants(
     return written, tuple(placeholders.index(value) for value in parameters if value in placeholders)
 
 
-def _instance(known: _Compiled, row: list[Any], connection: Any) -> Any:
-    for position, (converters, expression) in known.converters.items():
-        for converter in converters:
-            row[position] = converter(row[position], expression, connection)
-    made = known.model.from_db(DEFAULT_DB_ALIAS, known.names, row[known.columns])
-    for populator in known.populators:
-        populator.populate(row, made)
-    return made
+def _converted(converters: Any, row: Sequence[Any], connection: Any) -> list[Any]:
+    values = list(row)
+    for place, functions, expression in converters:
+        for function in functions:
+            values[place] = function(values[place], expression, connection)
+    return values
 
 
 class PreparedInsert(Generic[M]):

@@ -10,7 +10,7 @@ A pooler that gives each transaction another connection loses what is prepared: 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
-_MARK = re.compile(r"%(?:%|s)")
+_MARK = re.compile(r"%(?:%|s|\((?P<name>\w+)\)s)")
 _numbers = count(1)
 
 
@@ -34,14 +34,16 @@ def written_in(sql: str, texts: Sequence[str | None]) -> str:
 
 
 class Statement:
-    """One statement, `%s` where values go and `%%` for a percent sign; `label` is how its server-side name begins.
+    """One statement, `%s` or `%(name)s` where values go and `%%` for a percent sign.
 
-    The types of its values must follow from where they stand: a column, or a cast.
+    The types of its values must follow from where they stand: a column, or a cast. `label` is how its name in the
+    server begins.
     """
 
     def __init__(self, sql: str, *, label: str) -> None:
-        self.sql = sql
         self._label = label
+        self._order = [mark["name"] for mark in _MARK.finditer(sql) if mark["name"]]
+        self._sql = _MARK.sub(lambda mark: "%%" if mark[0] == "%%" else "%s", sql)
         numbers = count(1)
         self._numbered = _MARK.sub(lambda mark: "%%" if mark[0] == "%%" else f"${next(numbers)}", sql)
         places = next(numbers) - 1
@@ -49,8 +51,10 @@ class Statement:
         # by the driver's connection, which is gone when the server's is: the name there, "" after the first use
         self._names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
-    def __call__(self, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Run it with as many values as it has places; return the rows that it gives, if it gives any."""
+    def __call__(self, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run it with a value for each place, or by name; return the rows that it gives, if it gives any."""
+        if isinstance(values, Mapping):
+            values = [values[name] for name in self._order]
         wrapper = connections[DEFAULT_DB_ALIAS]
         with wrapper.cursor() as cursor:
             driver, prepares = wrapper.connection, settings.PREPARED_STATEMENTS
@@ -58,7 +62,7 @@ class Statement:
             if name:
                 cursor.execute(f"EXECUTE {name}{self._values}", values)
             elif name is None:
-                cursor.execute(self.sql, values)
+                cursor.execute(self._sql, values)
                 if prepares:
                     self._names[driver] = ""
             else:

@@ -11,7 +11,7 @@ from autopack_site.kernel.errors import Invalid, problem
 from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.prepared import PreparedInsert
 from autopack_site.kernel.problem import correlation_id
-from runs import outbox, ports
+from runs import outbox, ports, rows
 from runs.errors import RunExists
 from runs.models import Phase, Run, Tier
 from runs.plan import check_plan, parse_plan_document
@@ -22,7 +22,7 @@ from strategy.models import Project
 from strategy.services import compile_for, freeze, phase_limit_for, project_for
 from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions, TierSpec
 
-_put_tiers, _put_phases = PreparedInsert(Tier), PreparedInsert(Phase)
+_put_run, _put_tiers, _put_phases = PreparedInsert(Run), PreparedInsert(Tier), PreparedInsert(Phase)
 
 
 def start_run(
@@ -46,7 +46,7 @@ def start_run(
         raise Invalid([problem("reserved", ["body", "run", "run_id"], text)])
     check_plan(plan)
     project = project_for(project_id)
-    if Run.objects.filter(pk=run_id).exists():
+    if rows.run_begun(run_id):
         raise RunExists(f"Run {run_id} already exists")
     try:
         with transaction.atomic():
@@ -103,7 +103,7 @@ def _create(
         cleans_up=previous is None,
     )
     document = compiled.document
-    run = Run.objects.create(
+    run = _put_run(
         run_id=run_id,
         project=project,
         strategy=freeze(run_id, project, compiled),

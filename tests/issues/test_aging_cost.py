@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autopack_site.kernel import clock
+from autopack_site.kernel.prepared import PreparedRows
 from issues import backlog, marking, sweeps
 from issues.decisions import accept_entry, resolve_entry
 from issues.ledger import DatabaseLedger
@@ -123,6 +124,7 @@ def test_the_sweep_lets_the_backlog_go_between_its_batches(monkeypatch):
 
 def test_the_strategy_looks_at_the_oldest_of_very_many(monkeypatch):
     monkeypatch.setattr(backlog, "MAX_ITEMS", 2)
+    monkeypatch.setattr(backlog, "_oldest", PreparedRows(backlog.oldest_rows))
     project = make_project()
     many(project, 3)
     ledger.begin_run("next", project.pk)

@@ -299,13 +299,14 @@ def test_the_backlog_for_the_strategy_holds_what_is_not_resolved_by_key():
 
 def test_aging_costs_the_same_statements_for_one_entry_and_for_many():
     project = make_project(ruleset={"safety_profiles": {"normal": {"minor_issue_aging_runs_threshold": 1}}})
+    ledger.begin_run("first", project.pk)  # the ruleset's thresholds are read once a process
     costs = []
     for number, size in enumerate((1, 300)):
         seen(project, *(report(f"{number}-{index}") for index in range(size)))
         with CaptureQueriesContext(connection) as captured:
             ledger.begin_run(f"r{number}", project.pk)
         costs.append(len(captured))
-    assert costs[0] == costs[1]
+    assert costs[0] == costs[1] <= 8
     assert BacklogEntry.objects.filter(status="needs_cleanup").count() == 301
 
 

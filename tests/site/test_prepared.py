@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from autopack_site.kernel import clock
-from autopack_site.kernel.prepared import Prepared, PreparedInsert
+from autopack_site.kernel.prepared import Prepared, PreparedInsert, PreparedRows
 from issues.models import TierIssue
 from runs import rows
 from runs.models import Phase, Run, Tier, TokenEntry
@@ -73,6 +74,24 @@ def test_lists_of_any_length_match_their_members() -> None:
     names = [phase.phase_id for phase in run.phases.all()]
     for length in (1, 3, 2, 1):
         assert [phase.phase_id for phase in of(run.pk, names[:length])] == names[:length]
+
+
+def test_columns_come_as_rows_with_their_names_and_as_what_their_fields_make_of_them() -> None:
+    run = make_run()
+    columns = PreparedRows(lambda run_id: Phase.objects.filter(run=run_id).values_list("phase_id", "limits"))
+    found = columns(run.pk)
+    assert [(row.phase_id, row.limits) for row in found] == list(run.phases.values_list("phase_id", "limits"))
+    assert isinstance(found[0].limits, dict)
+
+
+def test_a_time_is_a_value_like_others() -> None:
+    early, late = make_run(), make_run()
+    now = clock.now()
+    Run.objects.filter(pk=early.pk).update(created_at=now - timedelta(hours=2))
+    Run.objects.filter(pk=late.pk).update(created_at=now)
+    before = PreparedRows(lambda moment: Run.objects.filter(created_at__lt=moment).values_list("pk"))
+    assert [row.pk for row in before(now - timedelta(hours=1))] == [early.pk]
+    assert {row.pk for row in before(now + timedelta(hours=1))} == {early.pk, late.pk}
 
 
 def test_an_empty_list_matches_nothing_and_asks_nothing() -> None:

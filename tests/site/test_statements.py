@@ -27,6 +27,11 @@ def test_every_use_gives_the_rows_of_its_own_values() -> None:
     assert found == [[(number + 1, "a%%s")] for number in range(USES)]
 
 
+def test_a_named_value_may_stand_in_several_places_of_different_types() -> None:
+    twice = Statement("SELECT %(one)s::text, %(other)s::int, %(one)s::varchar(1)", label="t_named")
+    assert [twice({"one": "ab", "other": 3}) for _ in range(USES)] == [[("ab", 3, "a")]] * USES
+
+
 def test_the_second_use_prepares_and_the_others_use_it() -> None:
     one = Statement("SELECT %s::int", label="t_second")
     counts = []
