@@ -57,9 +57,13 @@ run_shown = Prepared[Run](lambda run_id: Run.objects.defer("config").filter(pk=r
 run_shown_of = Prepared[Run](
     lambda run_id, project_id: Run.objects.defer("config").filter(pk=run_id, project__project_id=project_id)
 )
-tiers_shown = PreparedRows(lambda run_id: Tier.objects.filter(run=run_id).values_list(*TIER_SHOWN))
-phases_shown = PreparedRows(
-    lambda run_id: Phase.objects.filter(run=run_id).values_list("tier_id", *PHASE_SHOWN)
+# a row each phase, with its tier before it; one with an id of None each tier that has no phase
+plan_shown = PreparedRows(
+    lambda run_id: (
+        Tier.objects.filter(run=run_id)
+        .order_by("tier_index", "tier_id", "phases__phase_index", "phases__phase_id")
+        .values_list(*TIER_SHOWN, *(f"phases__{name}" for name in PHASE_SHOWN))
+    )
 )
 meter_of_attempt = Prepared[Meter](lambda attempt_id: Meter.objects.filter(attempt=attempt_id))
 token_by_digest = Prepared[ApiToken](

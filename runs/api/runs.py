@@ -29,14 +29,14 @@ from strategy.types import RunOptions
 
 
 def run_shown(run_id: str, *, scope: str | None) -> dict[str, object]:
-    """Return RunResponse in three queries, whatever the size of the plan; raise RunNotFound.
+    """Return RunResponse in two queries, whatever the size of the plan; raise RunNotFound.
 
     `scope` is the project that the caller is held to; None is all.
     """
     found = rows.run_shown.first(run_id) if scope is None else rows.run_shown_of.first(run_id, scope)
     if found is None:
         raise RunNotFound(f"Run {run_id} not found")
-    return run_response(found, rows.tiers_shown(run_id), rows.phases_shown(run_id))
+    return run_response(found, rows.plan_shown(run_id))
 
 
 class RunView(AgentView):

@@ -12,7 +12,7 @@ from runs.api.fields import Count, Id, Text, TextList, Word
 from runs.lifecycle import RunState
 from runs.models import Phase, Run, Tier
 from runs.promotion import is_eligible
-from runs.rows import PHASE_SHOWN
+from runs.rows import PHASE_SHOWN, TIER_SHOWN
 
 MAX_PAGE = 200
 MAX_CAP = 10**15  # a strategy's numbers are exact as doubles
@@ -139,16 +139,22 @@ _RUN: tuple[str, ...] = tuple(
 )
 
 
-def run_response(run: Run, tiers: Sequence[Any], phases: Sequence[Any]) -> dict[str, object]:
-    """Return what RunOut describes, for rows of tiers and phases in index order (`rows.tiers_shown`).
+def run_response(run: Run, plan: Sequence[Any]) -> dict[str, object]:
+    """Return what RunOut describes, for the rows of its plan (`rows.plan_shown`).
 
     By hand: this is what agents ask for most, and the serializers take longer than the queries.
     """
-    inside: dict[int, list[dict[str, object]]] = {tier.id: [] for tier in tiers}
-    for tier_pk, *values in phases:
-        inside[tier_pk].append(dict(zip(PHASE_SHOWN, values, strict=True)))
-    shown = [{**tier._asdict(), "phases": inside[tier.id]} for tier in tiers]
-    eligible = "true" if is_eligible(run, tiers)[0] else "false"
+    tiers: dict[int, Any] = {}
+    inside: dict[int, list[dict[str, object]]] = {}
+    for row in plan:
+        if row.id not in tiers:
+            tiers[row.id], inside[row.id] = row, []
+        if row.phases__id is not None:
+            inside[row.id].append(dict(zip(PHASE_SHOWN, row[len(TIER_SHOWN) :], strict=True)))
+    shown = [
+        {**dict(zip(TIER_SHOWN, tier, strict=False)), "phases": inside[tier.id]} for tier in tiers.values()
+    ]
+    eligible = "true" if is_eligible(run, list(tiers.values()))[0] else "false"
     return {
         "id": run.run_id,
         **{name: getattr(run, name) for name in _RUN},

@@ -245,7 +245,7 @@ def test_a_run_is_shown_in_the_same_number_of_queries_at_any_size(project: Proje
         ) as queries:
             assert operator.get(f"/runs/{run_id}").status_code == 200
         counts.append(len(queries))
-    assert counts == [4, 4], "token, run, tiers, phases"
+    assert counts == [3, 3], "token, run, plan"
 
 
 def test_a_start_takes_the_same_number_of_queries_at_any_size(project: Project, operator: Api):
@@ -256,7 +256,7 @@ def test_a_start_takes_the_same_number_of_queries_at_any_size(project: Project, 
             answer = operator.post("/runs/start", plan(run_id, tiers=tiers, phases=5))
         assert answer.status_code == 201
         counts.append(len(queries))
-    assert counts[0] == counts[1] <= 17
+    assert counts[0] == counts[1] <= 16
 
 
 def test_a_caller_without_the_role_may_not_start(project: Project, builder: Api):
