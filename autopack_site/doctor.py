@@ -18,7 +18,9 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from autopack_site.embedded.accounts import Account, run_as
-from integration.sandbox.toolchain import ALWAYS_VISIBLE, toolchain_paths
+from integration.cells import SYSTEM_PATH
+from integration.sandbox.visibility import advice as toolchain_advice
+from integration.sandbox.visibility import hidden_paths, missing_toolchains
 from strategy.config import ProjectConfig
 from strategy.config_advice import gaps
 from strategy.models import Project
@@ -165,36 +167,28 @@ def projects() -> Iterator[Finding]:
         for path in hidden(config):
             yield Finding(
                 subject, "warn", f"{path} is named by a command and not seen inside its sandbox",
-                f"list its folder under `toolchains`: {Path(path).parent}",
+                toolchain_advice([path]),
+            )  # fmt: skip
+        if absent := missing_toolchains(config.toolchains):
+            yield Finding(
+                subject, "fail", f"toolchains that are not there: {', '.join(absent)}",
+                "correct the paths, or make the folders: without them none of its commands can run",
             )  # fmt: skip
         if missing:
             yield Finding(
                 subject, "fail", f"programs not found: {', '.join(missing)}",
                 "install them, name them by absolute paths, or list their folder under `toolchains`",
             )  # fmt: skip
-        else:
+        elif not absent:
             yield Finding(subject, "ok", "all programs that it names were found")
 
 
 def hidden(config: ProjectConfig) -> list[str]:
     """Return the files and folders of this machine that commands name and their sandboxes don't show."""
-    shown = [*ALWAYS_VISIBLE, *(path for folder in config.toolchains for path in _visible(folder))]
     steps = (*config.setup, *config.normal, *config.strict)
-    argvs = (*(step.argv for step in steps), *(agent.argv for agent in (*config.builders, *config.auditors)))
-    named = {word for argv in argvs for word in argv if word.startswith("/")}
-    return sorted(
-        word
-        for word in named
-        if os.path.exists(word)
-        and not any(Path(os.path.abspath(word)).is_relative_to(path) for path in shown)
-    )
-
-
-def _visible(folder: str) -> list[Path]:
-    try:
-        return [Path(folder), *toolchain_paths(Path(folder))]
-    except OSError:
-        return [Path(folder)]
+    agents = (*config.builders, *config.auditors)
+    argvs = (*(step.words for step in steps), *(agent.argv for agent in agents))
+    return sorted({path for argv in argvs for path in hidden_paths(argv, config.toolchains)})
 
 
 def programs_of(config: ProjectConfig) -> Iterator[str]:
@@ -211,10 +205,7 @@ def can_be_started(program: str, config: ProjectConfig) -> bool:
     if "/" in program and not program.startswith("/"):
         return True
     folders = [str(place) for folder in config.toolchains for place in (Path(folder) / "bin", Path(folder))]
-    return (
-        shutil.which(program, path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
-        is not None
-    )
+    return shutil.which(program, path=os.pathsep.join([*folders, SYSTEM_PATH])) is not None
 
 
 def _run(argv: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

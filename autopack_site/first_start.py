@@ -33,7 +33,8 @@ class FirstAccounts:
             f"  admin       {address}/admin/   user {self.user_name}   password {self.password}",
             f"  API token   {self.token}",
             f'  try it      curl -H "Authorization: Bearer {self.token}" {address}/runs',
-            "  next        .venv/bin/python manage.py project add PATH_OR_URL --config autopack.yaml --default",
+            "  next        .venv/bin/python manage.py project init autopack.yaml     and edit it",
+            "              .venv/bin/python manage.py project add PATH_OR_URL --config autopack.yaml --default",
         ]
 
 

@@ -26,6 +26,7 @@ from integration.patch_errors import PatchRefused
 from integration.renewal import Renewal
 from integration.repository import Work, log_path, mirror_of, work_folder
 from integration.sandbox.spec import MIB, Limits, Outcome
+from integration.sandbox.visibility import hint, missing_toolchains
 from integration.spending import Spending
 from runs import outbox, services
 from runs.agents import config_of, serving
@@ -104,9 +105,13 @@ def _serve(
     except (GitFailed, OSError) as error:
         _fail(claim, _Failure("checkout-failed", str(error), Cause.ENVIRONMENT))
         return None
+    config = config_of(run)
+    if absent := missing_toolchains(config.toolchains):
+        reason = f"The project's toolchains name what is not on this machine: {', '.join(absent)}"
+        _fail(claim, _Failure("toolchain-missing", reason, Cause.ENVIRONMENT))
+        return None
     env = write_brief(folder / "papers", claim.brief, usage=spending.usage_path, budget=spending.budget_path)
     spending.start()
-    config = config_of(run)
     try:
         with cell(
             checkout,
@@ -125,11 +130,17 @@ def _serve(
     if outcome.reason == "cancelled":
         return None
     crash.line("agent-finished")
-    return _hand_in(mirror, claim, agent, outcome, folder, spending.finish())
+    return _hand_in(mirror, claim, agent, config.toolchains, outcome, folder, spending.finish())
 
 
 def _hand_in(
-    mirror: Mirror, claim: Claim, agent: AgentConfig, outcome: Outcome, folder: Path, seen: Figures
+    mirror: Mirror,
+    claim: Claim,
+    agent: AgentConfig,
+    toolchains: tuple[str, ...],
+    outcome: Outcome,
+    folder: Path,
+    seen: Figures,
 ) -> str | None:
     """Submit the result, or say how the agent failed; one that was stopped keeps its tree so far."""
     try:
@@ -141,7 +152,7 @@ def _hand_in(
             return None
     if outcome.asked and claim.kind == "build" and not (outcome.succeeded and _says_done(result)):
         result = {**result, "status": STOPPED}
-    elif not outcome.succeeded and (failure := _failure_of(outcome, claim, agent)):
+    elif not outcome.succeeded and (failure := _failure_of(outcome, claim, agent, toolchains)):
         _fail(claim, failure, seen)
         return None
     if claim.kind == "audit":
@@ -189,12 +200,17 @@ def _grace_s() -> float:
     return max(float(settings.BUDGET_GRACE_S) * GRACE_SHARE, 0.1)
 
 
-def _failure_of(outcome: Outcome, claim: Claim, agent: AgentConfig) -> _Failure | None:
+def _failure_of(
+    outcome: Outcome, claim: Claim, agent: AgentConfig, toolchains: tuple[str, ...]
+) -> _Failure | None:
     who = _who(claim)
     if outcome.succeeded:
         return None
     path = log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}")
     last = tail(path, 600).decode("utf-8", "replace").strip() if path.exists() else ""
+    if outcome.sandbox == "bubblewrap" and (due := hint(agent.argv, toolchains, f"{outcome.detail} {last}")):
+        # What it was given to run with is not there for it: no attempt of any agent would fare better.
+        return _Failure("hidden-path", f"{agent.name}: {due}. {last}"[:2000], Cause.ENVIRONMENT)
     if outcome.reason == "start_failed":
         reason = f"{agent.argv[0]} could not be started: {outcome.detail}. {last}"
         return _Failure("missing-command", reason[:2000], Cause.ENVIRONMENT)

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from autopack_site.kernel import clock
-from autopack_site.kernel.visible import visible
 from integration.cells import Cell, cell
 from integration.gate_rules import GREEN, INFRA, RED
 from integration.junit import BadReport, parse
+from integration.last_words import LastWords
 from integration.mirror import Mirror
-from integration.redaction import redact
 from integration.repository import work_folder
 from integration.sandbox.collect import collect
 from integration.sandbox.spec import MIB, Limits, Outcome
-from strategy.config import GateLimits, GateStep, ProjectConfig
+from integration.sandbox.visibility import hint
+from strategy.config import GateStep, ProjectConfig
 
 MAX_REPORT_BYTES = 20 * MIB
-TAIL_BYTES = 4096
-MAX_LINE_CHARS = 300
 MAX_FAILING = 200
 
 
@@ -56,7 +54,7 @@ def run_try(
             for step in (*config.setup, *steps):
                 is_setup = step in config.setup
                 write(f"\n=== try {number}: {step.name}: {' '.join(step.argv)}\n".encode())
-                row, outcome = _run_step(place, step, config.limits, profile, ends, write, should_stop)
+                row, outcome = _run_step(place, step, config, profile, ends, write, should_stop)
                 evidence["steps"].append(row)
                 evidence["sandbox"], evidence["sandbox_detail"] = outcome.sandbox, outcome.sandbox_detail
                 if row["passed"]:
@@ -65,24 +63,6 @@ def run_try(
                 break
             place.take_back()
     return evidence
-
-
-class _Tail:
-    """Passes a step's output on and keeps its end."""
-
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
-        self._kept = b""
-
-    def __call__(self, data: bytes) -> None:
-        self._kept = (self._kept + data)[-TAIL_BYTES:]
-        self._write(data)
-
-    def last_line(self) -> str:
-        """Return the last line that says something, fit to be shown."""
-        lines = redact(self._kept.decode("utf-8", "replace")).splitlines()
-        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return visible(line)[:MAX_LINE_CHARS]
 
 
 def _failed(outcome: Outcome, *, is_setup: bool) -> str:
@@ -96,14 +76,14 @@ def _failed(outcome: Outcome, *, is_setup: bool) -> str:
 def _run_step(
     place: Cell,
     step: GateStep,
-    limits: GateLimits,
+    config: ProjectConfig,
     profile: str,
     ends: float,
     write: Callable[[bytes], None],
     should_stop: Callable[[], bool],
 ) -> tuple[dict[str, Any], Outcome]:
     left_s = max(ends - time.monotonic(), 0.1)
-    tail = _Tail(write)
+    limits, tail = config.limits, LastWords(write)
     outcome = place.run(
         step.argv,
         env={"CI": "true", "CI_PROFILE": profile, "PYTHONDONTWRITEBYTECODE": "1", **dict(step.env)},
@@ -135,7 +115,7 @@ def _run_step(
     if step.reports and outcome.reason == "exited":
         _read_reports(place.checkout, step, row)
     if not row["passed"] and not row["failing"]:
-        row["last"] = tail.last_line()
+        row["last"] = _last(step, config, outcome, tail)
     write(f"=== {step.name}: {row['detail']}\n".encode())
     return row, outcome
 
@@ -144,6 +124,12 @@ def _told(outcome: Outcome) -> str:
     if outcome.reason == "exited":
         return f"exit code {outcome.exit_code}" if outcome.signal is None else f"signal {outcome.signal}"
     return outcome.detail or outcome.reason.replace("_", " ")
+
+
+def _last(step: GateStep, config: ProjectConfig, outcome: Outcome, words: LastWords) -> str:
+    """Return what a failed step said last, and what that is due to where the configuration shows it."""
+    due = hint(step.words, config.toolchains, words.text) if outcome.sandbox == "bubblewrap" else ""
+    return ". ".join(part for part in (words.last_line(), due) if part)
 
 
 def _read_reports(checkout: Path, step: GateStep, row: dict[str, Any]) -> None:

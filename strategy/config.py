@@ -64,6 +64,11 @@ class GateStep:
     env: tuple[tuple[str, str], ...] = ()
     suite: str | None = None
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return everything that the command is given and that may name a file: argv, and `NAME=value` of `env`."""
+        return (*self.argv, *(f"{name}={value}" for name, value in self.env))
+
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:

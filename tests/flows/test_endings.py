@@ -247,6 +247,18 @@ def test_a_missing_builder_command_is_the_environments_fault(world: World) -> No
     assert_ended(run, "DONE_FAILED_ENVIRONMENT", "missing-command", world)
 
 
+def test_a_builder_that_the_sandbox_does_not_show_costs_no_attempt_and_is_named(world: World) -> None:
+    program = world.folder / "hidden.py"
+    program.write_text("")
+    world.project(
+        builder=None, gate=GREEN, builders={"mine": {"kind": "command", "argv": [PYTHON, str(program)]}}
+    )
+    run = world.ended(world.start(world.plan("one")))
+    assert_ended(run, "DONE_FAILED_ENVIRONMENT", "hidden-path", world)
+    assert f"add {world.folder} to `toolchains`" in str(run.failure_reason)
+    assert Phase.objects.get(run=run).builder_attempts == 0
+
+
 def test_a_broken_repository_is_the_environments_fault(world: World) -> None:
     world.project(gate=GREEN)
     shutil.rmtree(world.repo / ".git")

@@ -8,8 +8,8 @@ import pytest
 
 from autopack_site.kernel.visible import both_ends
 from integration.gate_rules import reason_for, said
-from integration.gate_try import _Tail
 from integration.junit import MESSAGE_CHARS, parse
+from integration.last_words import LastWords
 
 
 def step(**values: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def test_a_step_that_names_no_test_is_told_by_its_last_line() -> None:
 )
 def test_the_last_line_is_bounded_and_shown_as_text(chunks: list[bytes], line: str) -> None:
     passed: list[bytes] = []
-    tail = _Tail(passed.append)
+    tail = LastWords(passed.append)
     for chunk in chunks:
         tail(chunk)
     assert tail.last_line() == line
@@ -48,7 +48,7 @@ def test_the_last_line_is_bounded_and_shown_as_text(chunks: list[bytes], line: s
 
 
 def test_a_secret_in_the_last_line_is_not_shown() -> None:
-    tail = _Tail(lambda _data: None)
+    tail = LastWords(lambda _data: None)
     tail(b"token: ghp_" + b"a1B2" * 9 + b"\n")
     assert "ghp_a1B2" not in tail.last_line()
 

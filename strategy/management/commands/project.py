@@ -1,9 +1,10 @@
-"""`manage.py project add|list|config`: the operator's way to bring a repository under Autopack."""
+"""`manage.py project init|add|list|config`: the operator's way to bring a repository under Autopack."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from autopack_site.kernel.errors import AutopackError, Invalid
 from autopack_site.kernel.ids import is_valid_id
 from strategy import services
 from strategy.config_advice import gaps
+from strategy.config_example import EXAMPLE
 from strategy.documents import MAX_CHARS
 from strategy.models import Project
 from strategy.sources import shown_source
@@ -27,8 +29,11 @@ class Command(BaseCommand):
     help = "Add, list and configure projects"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the three sub-commands."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="add|list|config")
+        """Declare the sub-commands."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="init|add|list|config")
+        init = actions.add_parser("init", help="Write a configuration with comments, to be edited")
+        init.add_argument("file", metavar="FILE", help="where to; a file that is there is never overwritten")
+        init.set_defaults(as_json=False)
         add = actions.add_parser("add", help="Bring a repository under Autopack")
         add.add_argument("source", metavar="PATH_OR_URL", help="a local repository, or the URL of one")
         add.add_argument(
@@ -58,6 +63,22 @@ class Command(BaseCommand):
             raise CommandError(error.detail) from None
         if options["as_json"]:
             self.stdout.write(json.dumps(rows, indent=2))
+
+    def _init(self, options: dict[str, Any]) -> None:
+        path = Path(options["file"])
+        if path.is_dir():
+            path /= "autopack.yaml"
+        try:
+            with path.open("x", encoding="utf-8") as handle:
+                handle.write(EXAMPLE)
+        except FileExistsError:
+            raise CommandError(f"{path} is there already: it is left as it is") from None
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}") from None
+        self.stdout.write(f"{path} written. Edit it: who builds, what tests. Then:")
+        self.stdout.write(
+            f"  .venv/bin/python manage.py project add PATH_OR_URL --config {shlex.quote(str(path))} --default"
+        )
 
     def _add(self, options: dict[str, Any]) -> dict[str, Any]:
         source = _source(options["source"])
