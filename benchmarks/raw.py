@@ -1,4 +1,7 @@
-"""Raw SQL for the floors: prepared statements on a plain connection, nothing between them and the database."""
+"""Raw SQL for the floors: texts written once, on a plain connection, nothing between them and the database.
+
+The server plans them anew at each call; ours has what is asked most prepared there (`kernel.statements`).
+"""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def running(environment: dict[str, str], folder: Path, bind: str) -> Iterator[di
         # A worker that takes a message in the moment of its TERM may not end before it is killed (Celery 5.7): `up`
         # and compose kill it in the end. Here its last words are wanted, so it is idle by then.
         started["beat"].terminate()
-        started["beat"].wait(START_S)
+        assert started["beat"].wait(START_S) == 0
         until(lambda: is_idle(logs["sweep"].read_text()), limit_s=START_S)
         started["web"].terminate()
         started["sweep"].terminate()
