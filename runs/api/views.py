@@ -19,6 +19,7 @@ from autopack_site.kernel.ids import ID_RULE, is_valid_id
 from autopack_site.kernel.problem import validation_rows
 from runs import rows
 from runs.api import repeats
+from runs.api.misspelt import misspelt
 from runs.api.negotiation import METHODS
 from runs.api.parsers import BoundedJSONParser, query_values
 from runs.errors import LeaseNotFound, PhaseNotFound, RunNotFound
@@ -111,12 +112,16 @@ class AgentView(APIView):
     def body(self, serializer: type[Serializer[Any]], **extra: Any) -> dict[str, Any]:
         """Return the body checked by an input serializer; an empty body is an empty object.
 
-        `extra` replaces members of the body. Raises Invalid for a body that is not an object.
+        `extra` replaces members of the body. Raises Invalid for a body that is not an object, or has a member
+        misspelt.
         """
         data = self.request.data
         if not isinstance(data, dict):
             raise Invalid([problem("dict_type", ["body"], "The body must be a JSON object")])
-        return cast(dict[str, Any], self._checker(serializer).run_validation({**data, **extra}))
+        whole = {**data, **extra}
+        if wrong := misspelt(serializer, whole):
+            raise Invalid(wrong)
+        return cast(dict[str, Any], self._checker(serializer).run_validation(whole))
 
     def query(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the query parameters checked by an input serializer. Raises Invalid with loc `query`."""

@@ -59,10 +59,14 @@ class PhaseIn(serializers.Serializer[Any]):
 class _Tiers(serializers.ListField):
     """Rows that `runs.plan` judges: it says where each fault is."""
 
+    row = TierIn
+
 
 @extend_schema_field(PhaseIn(many=True))
 class _Phases(serializers.ListField):
     """Rows that `runs.plan` judges."""
+
+    row = PhaseIn
 
 
 class StartIn(serializers.Serializer[Any]):
