@@ -19,12 +19,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runs.caps import shown
-from runs.lifecycle import AttemptState
+from autopack_site.kernel import clock
+from runs.caps import shown as shown_amount
+from runs.doing import doing
+from runs.lifecycle import SHOW_EVENTS, AttemptState
 from runs.models import Attempt, Run, Transition
 
 INTERVAL_S = 0.3
 TICKER_LINES = 8
+# How long a watched run may be silent before it is said what it does: soon where nobody is at work.
+WAITING_S = 3.0
+SILENCE_S = 30.0
 MAX_WHY = 160
 PIPE_WIDTH = 120
 
@@ -43,6 +48,7 @@ _RESULTS = {
 }
 # what a green candidate's gate was, where that is less than green: by the events that say so
 _LESS_THAN_GREEN = {"gate_waived": "waived", "gate_flaky": "flaky"}
+_ECHOES = frozenset(SHOW_EVENTS.values())
 _STYLES = {
     "COMPLETE": "green", "FAILED": "red", "SKIPPED": "yellow", "QUEUED": "dim", "EXECUTING": "cyan",
     "GATE": "magenta", "CI_RUNNING": "magenta",
@@ -93,6 +99,11 @@ class Event:
         arrow = f" -> {self.state}" if self.version is not None else ""
         why = f"  ({self.why})" if self.why else ""
         return f"{self.at:%H:%M:%S}  {self.subject}: {self.event}{arrow}{why}"
+
+    @property
+    def is_echo(self) -> bool:
+        """Tell whether it only shows on the run what a phase's own event has said."""
+        return self.subject == "run" and self.event in _ECHOES
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,7 @@ def _line(phase: Any, attempts: list[Attempt], gates: Mapping[Any, str]) -> Phas
         tokens="?"
         if any(value is None for value in used) and not phase.tokens_used
         else f"{phase.tokens_used:,}",
-        cost=shown("micro_usd", phase.cost_micro_usd) if phase.cost_micro_usd else "",
+        cost=shown_amount("micro_usd", phase.cost_micro_usd) if phase.cost_micro_usd else "",
     )
 
 
@@ -219,10 +230,35 @@ def wants_live(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal and not os.environ.get("CI")
 
 
+class _Silence:
+    """Says what a run does when it has had no event for a while: what is waited for at once, work now and then."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self.broken()
+
+    def broken(self) -> None:
+        """Begin anew: there was an event."""
+        self._since = time.monotonic()
+        self._next_s = WAITING_S
+
+    def lines(self) -> list[str]:
+        """Return what there is to be said now, mostly nothing."""
+        lasted_s = time.monotonic() - self._since
+        if lasted_s < self._next_s:
+            return []
+        is_first = self._next_s == WAITING_S
+        self._next_s = SILENCE_S if is_first else lasted_s + SILENCE_S
+        return [
+            plain(line.text, PIPE_WIDTH) for line in doing(self._run_id) if line.is_waiting or not is_first
+        ]
+
+
 def follow(
     run_id: str,
     console: Console,
     *,
+    shows_all: bool = False,
     deadline_s: float | None = None,
     on_event: Callable[[Event], None] | None = None,
     check: Callable[[], None] | None = None,
@@ -230,13 +266,16 @@ def follow(
     """Show the run until it ends and return it; stop after `deadline_s` seconds whatever its state.
 
     On a terminal: the phases' table and the latest events. Elsewhere a line an event and the table last. Or
-    what `on_event` does with events, and no table. `check` is called at each look, and ends the watch by raising.
+    what `on_event` does with events, and no table. Of the run's own events those that only echo a phase's are left
+    out, unless `shows_all`. While nothing happens it says what is waited for, and who works. `check` is called at
+    each look, and ends the watch by raising.
     """
     ends_at = None if deadline_s is None else time.monotonic() + deadline_s
     ticker: deque[Event] = deque(maxlen=TICKER_LINES)
     is_live = on_event is None and wants_live(console)
     live = Live(console=console, auto_refresh=False, transient=True) if is_live else None
     say = on_event or (lambda event: console.print(Text(event.line()), soft_wrap=True))
+    silence = _Silence(run_id)
     last = 0
     last_look: View | None = None
     try:
@@ -245,13 +284,19 @@ def follow(
         while True:
             view = look(run_id, after=last)
             last = view.events[-1].id if view.events else last
+            shown = [event for event in view.events if shows_all or on_event or not event.is_echo]
+            if shown:
+                silence.broken()
+            still = [] if on_event is not None or view.run.is_terminal else silence.lines()
             if live is None:
-                for event in view.events:
+                for event in shown:
                     say(event)
+                for line in still:
+                    console.print(Text(f"{clock.now():%H:%M:%S}  ... {line}", style="dim"), soft_wrap=True)
             else:
-                ticker.extend(view.events)
-                if view.events or not last_look:  # nothing moves without an event
-                    live.update(_picture(view, ticker), refresh=True)
+                ticker.extend(shown)
+                if view.events or still or not last_look:  # nothing moves without an event
+                    live.update(_picture(view, ticker, still), refresh=True)
             last_look = view
             is_late = ends_at is not None and time.monotonic() > ends_at
             if view.run.is_terminal or is_late:
@@ -266,6 +311,7 @@ def follow(
             console.print(table(last_look))
 
 
-def _picture(view: View, ticker: deque[Event]) -> RenderableType:
-    lines = [Text(event.line(), style="dim", overflow="ellipsis", no_wrap=True) for event in ticker]
+def _picture(view: View, ticker: deque[Event], still: list[str]) -> RenderableType:
+    texts = [event.line() for event in ticker] + [f"... {line}" for line in still]
+    lines = [Text(text, style="dim", overflow="ellipsis", no_wrap=True) for text in texts]
     return Group(table(replace(view, events=())), Text(""), *lines)

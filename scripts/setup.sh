@@ -46,7 +46,7 @@ else
     say "there is no pip in .venv and none outside it: remove .venv and install python3.11-venv"
     exit 1
 fi
-say "installing the locked requirements"
+say "installing the locked requirements: about a minute, the first time"
 # Words, on purpose.
 # shellcheck disable=SC2086
 $pip install $options --require-hashes --no-deps -r "$lock"

@@ -38,7 +38,9 @@ def show(console: Console, facts: Facts, *, took_s: float, log: str) -> None:
     say.line(f"  git -C {repository} diff {run.project.default_branch}..{branch}")
     say.line(f"  ls -R {shlex.quote(str(settings.RUNS_DIR / run.run_id))}")
     say.line(f"  AUTOPACK_STATE_DIR={state} AUTOPACK_RUNS_DIR={shlex.quote(str(settings.RUNS_DIR))} make up")
-    say.line("      and then the admin shows this run, its diffs and gate logs")
+    say.line(
+        "      and then the admin shows this run, its diffs and gate logs, to the user and password above"
+    )
     say.line(f"  less {shlex.quote(log)}      what the workers said")
     say.line(f"\n{run.state} in {took_s:.0f} s")
 

@@ -7,21 +7,25 @@ import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
-from autopack_site.kernel import clock
+from autopack_site.kernel import clock, unreachable
 from autopack_site.kernel.errors import AutopackError, Invalid, problem
 from runs import watch
 from runs.agents import agents_for, config_of
+from runs.api.misspelt import misspelt
+from runs.api.serializers.runs import StartIn
 from runs.lifecycle import PhaseState, RunState
 from runs.models import Run
 from runs.plan import plan_from_json
 from runs.promotion import is_eligible, remarks
-from runs.services import start_plan_document, start_run
+from runs.services import cancel_run, start_plan_document, start_run
 from strategy.types import RunOptions
 
 OPERATOR = "command line"
@@ -39,15 +43,32 @@ class Command(BaseCommand):
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("plan", nargs="?", metavar="PLAN", help="a .md or .json file")
         what.add_argument("--attach", metavar="RUN_ID", help="watch a run that was started before")
+        what.add_argument("--cancel", metavar="RUN_ID", help="end a run as DONE_CANCELLED")
+        parser.add_argument(
+            "--why", metavar="TEXT", default="", help="of --cancel: the reason, kept with the run"
+        )
         parser.add_argument("--project", metavar="ID", help="the project; else the default one")
         parser.add_argument("--run-id", metavar="ID", help="the run's id; else one made from the time")
         parser.add_argument("--watch", action="store_true", help="follow the run to its end")
         parser.add_argument("--json", dest="as_json", action="store_true", help="print JSON, a line a thing")
         parser.add_argument("--safety-profile", metavar="NAME", help="normal or safety_critical")
         parser.add_argument("--scope", metavar="NAME", help="multi_tier or single_tier")
+        parser.add_argument("--token-cap", type=int, metavar="N", help="of the run; else the ruleset's")
+        parser.add_argument(
+            "--max-phases",
+            type=int,
+            metavar="N",
+            help="else the ruleset's; more are split into runs",
+        )
+        parser.add_argument(
+            "--max-minutes", type=int, metavar="N", help="time limit of the run; else the ruleset's"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Start, say how to go on, watch."""
+        """Start, say how to go on, watch; or cancel."""
+        if options["cancel"]:
+            self._cancel(options)
+            return
         if options["attach"]:
             run = Run.objects.select_related("project").filter(pk=options["attach"]).first()
             if run is None:
@@ -64,8 +85,13 @@ class Command(BaseCommand):
                 path,
                 run_id=options["run_id"],
                 project_id=options["project"],
-                safety_profile=options["safety_profile"],
-                run_scope=options["scope"],
+                asked=RunOptions(
+                    safety_profile=options["safety_profile"],
+                    run_scope=options["scope"],
+                    token_cap=options["token_cap"],
+                    max_phases=options["max_phases"],
+                    max_duration_minutes=options["max_minutes"],
+                ),
             )
         except Invalid as error:
             raise CommandError("\n".join(told(path, row) for row in error.problems)) from None
@@ -81,18 +107,41 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(next_steps(runs[0])))
         return runs
 
+    def _cancel(self, options: dict[str, Any]) -> None:
+        try:
+            run = cancel_run(options["cancel"], by=OPERATOR, why=options["why"])
+        except AutopackError as error:
+            raise CommandError(error.detail) from None
+        if options["as_json"]:
+            self.stdout.write(json.dumps(as_row(run)))
+        else:
+            self.stdout.write(f"Run {run.run_id} ended {run.state}; its agents and gates are being stopped")
+
     def _watch(self, runs: list[Run], options: dict[str, Any]) -> int:
         console = watch.console()
         print_json = (
             (lambda event: self.stdout.write(json.dumps(event_row(event)))) if options["as_json"] else None
         )
         try:
-            ended = [watch.follow(run.run_id, console, on_event=print_json) for run in runs]
+            ended = [
+                watch.follow(run.run_id, console, on_event=print_json, shows_all=options["verbosity"] > 1)
+                for run in runs
+            ]
         except KeyboardInterrupt:
             if not options["as_json"]:
                 again = f"manage.py run --attach {shlex.quote(runs[0].run_id)}"
                 self.stdout.write(f"\nNo longer watching; the run goes on. See it again: {again}")
             return 130
+        except Error as error:
+            if not unreachable.is_unreachable(error):
+                raise
+            again = f".venv/bin/python manage.py run --attach {shlex.quote(runs[0].run_id)}"
+            lines = [
+                *unreachable.lines_for(error),
+                f"The run goes on when the workers do. Watch it again: {again}",
+            ]
+            self.stderr.write("\n".join(lines))
+            return unreachable.STATUS
         for run in ended:
             if options["as_json"]:
                 self.stdout.write(json.dumps(as_row(run)))
@@ -146,8 +195,7 @@ def start(
     *,
     run_id: str | None,
     project_id: str | None,
-    safety_profile: str | None = None,
-    run_scope: str | None = None,
+    asked: RunOptions,
 ) -> list[Run]:
     """Start the run, or the linked runs, of the plan in a file. What is given here wins over what a file says.
 
@@ -155,9 +203,8 @@ def start(
     """
     text = read_plan(path)
     wanted = run_id or f"run-{clock.now():%Y%m%d-%H%M%S}"
-    options = RunOptions(safety_profile=safety_profile, run_scope=run_scope)
     if path.suffix.lower() != ".json":
-        return start_plan_document(wanted, project_id=project_id, text=text, options=options, by=OPERATOR)
+        return start_plan_document(wanted, project_id=project_id, text=text, options=asked, by=OPERATOR)
     body = _json_body(text)
     given = body.get("run") or {}
     if not isinstance(given, dict):
@@ -174,12 +221,12 @@ def start(
     for name, value in texts.items():
         if value is not None and not isinstance(value, str):
             raise Invalid([problem("type", ["body", "run", name], "must be a text")])
+    if wrong := misspelt(StartIn, body):
+        raise Invalid(wrong)
     plan = plan_from_json(body.get("tiers", []), body.get("phases", []))
-    merged = RunOptions(
-        safety_profile=safety_profile or texts["safety_profile"],
-        run_scope=run_scope or texts["run_scope"],
-        **numbers,
-    )
+    said = {"safety_profile": texts["safety_profile"], "run_scope": texts["run_scope"], **numbers}
+    typed = {name: value for name, value in asdict(asked).items() if value is not None}
+    merged = RunOptions(**{**said, **typed})
     project = project_id or texts["project_id"] or body.get("project_id")
     name = run_id or texts["run_id"] or wanted
     return [start_run(name, project_id=project, plan=plan, options=merged, by=OPERATOR)]
