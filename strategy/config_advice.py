@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from strategy.config import ProjectConfig
 
-RECONFIGURE = "manage.py project config ID --config autopack.yaml"
+RECONFIGURE = ".venv/bin/python manage.py project config ID --config autopack.yaml"
 
 
 def gaps(config: ProjectConfig) -> Iterator[tuple[str, str]]:

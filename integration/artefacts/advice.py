@@ -7,9 +7,9 @@ from runs.lifecycle import RunState
 NEXT_STEPS: dict[str, tuple[str, ...]] = {
     RunState.DONE_FAILED_BUDGET_EXHAUSTED: (
         "Read `budgets.json`: each cap with what was used of it; the code above names the one that broke.",
-        "If the work is worth more, raise that cap: in the ruleset (`manage.py ruleset put`), or for one run by what "
-        "it is started with (`token_cap`, `max_phases`, `max_duration_minutes`). If not, split the phase or narrow "
-        "its scope.",
+        "If the work is worth more, raise that cap: in the ruleset (`.venv/bin/python manage.py ruleset put`), or "
+        "for one run by what it is started with (`token_cap`, `max_phases`, `max_duration_minutes`). If not, split "
+        "the phase or narrow its scope.",
         "Start a new run. This one stays as it is.",
     ),
     RunState.DONE_FAILED_POLICY_VIOLATION: (
@@ -25,7 +25,7 @@ NEXT_STEPS: dict[str, tuple[str, ...]] = {
     ),
     RunState.DONE_FAILED_ENVIRONMENT: (
         "Read the reason above: a repository, command, agent or gate was missing or broken, not a patch.",
-        "Run `python manage.py doctor`, mend what it names, and start a new run.",
+        "Run `.venv/bin/python manage.py doctor`, mend what it names, and start a new run.",
     ),
     RunState.DONE_FAILED_GATE: (
         "Read `gate_tail.txt` and the failing tests in `issues/`.",

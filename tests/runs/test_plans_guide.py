@@ -33,9 +33,9 @@ def test_every_command_of_the_guide_answers_as_it_says(
     for command, (kind, shown) in asked:
         assert kind == "text"
         words = shlex.split(command)
-        assert words[0] == "manage.py"
+        assert words[:2] == [".venv/bin/python", "manage.py"]
         out = StringIO()
-        call_command(*words[1:], stdout=out)
+        call_command(*words[2:], stdout=out)
         assert shown in out.getvalue(), command
 
 

@@ -83,3 +83,15 @@ def test_every_entry_says_what_happened_and_what_to_do_once():
 )
 def test_codes_are_found_in_every_form_that_the_code_gives_them(source, codes):
     assert in_source(source) == codes
+
+
+def test_commands_are_written_as_they_can_be_typed():
+    """In containers `python` is the image's; everywhere else it is the checkout's own."""
+    wrong = []
+    for path in [Path(settings.BASE_DIR) / "README.md", *DOCS.glob("*.md")]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            is_typed = re.search(r"(^|`|\$ )(python |\./)?manage\.py [a-z_]+( |`|$)", line)
+            is_name = "processes of `manage.py up`" in line.lower()
+            if is_typed and not is_name:
+                wrong.append(f"{path.name}:{number}: {line[:80]}")
+    assert wrong == []

@@ -48,7 +48,9 @@ class Command(BaseCommand):
                     document.write_text(wanted, encoding="utf-8")
                     self.stdout.write(f"written {name}")
         if stale and options["check"]:
-            self.stderr.write(f"out of step: {', '.join(stale)}: manage.py config_reference --write")
+            self.stderr.write(
+                f"out of step: {', '.join(stale)}: .venv/bin/python manage.py config_reference --write"
+            )
             sys.exit(1)
 
 

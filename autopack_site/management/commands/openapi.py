@@ -40,5 +40,5 @@ class Command(BaseCommand):
         elif not options["check"]:
             self.stdout.write(text, ending="")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            self.stderr.write(f"out of step: {DOCUMENT}: manage.py openapi --write")
+            self.stderr.write(f"out of step: {DOCUMENT}: .venv/bin/python manage.py openapi --write")
             sys.exit(1)

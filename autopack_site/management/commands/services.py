@@ -42,7 +42,9 @@ class Command(BaseCommand):
         if command[:1] == ["--"]:
             del command[0]
         if not command and not options["remove"]:
-            raise CommandError("Say what to run: manage.py services -- COMMAND [ARGUMENT...]")
+            raise CommandError(
+                "Say what to run: .venv/bin/python manage.py services -- COMMAND [ARGUMENT...]"
+            )
         run_pair = embedded.private if options["private"] else embedded.shared
         try:
             if options["remove"]:

@@ -121,7 +121,9 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Version {ruleset.version} of {project.project_id} is in force for runs that start now"
         )
-        self.stdout.write(f"see what a plan gets: manage.py plan explain PLAN --project {project.project_id}")
+        self.stdout.write(
+            f"see what a plan gets: .venv/bin/python manage.py plan explain PLAN --project {project.project_id}"
+        )
 
     def _show(self, options: dict[str, Any]) -> None:
         project = project_for(options["project"])

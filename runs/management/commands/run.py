@@ -129,7 +129,7 @@ class Command(BaseCommand):
             ]
         except KeyboardInterrupt:
             if not options["as_json"]:
-                again = f"manage.py run --attach {shlex.quote(runs[0].run_id)}"
+                again = f".venv/bin/python manage.py run --attach {shlex.quote(runs[0].run_id)}"
                 self.stdout.write(f"\nNo longer watching; the run goes on. See it again: {again}")
             return 130
         except Error as error:
@@ -292,7 +292,7 @@ def next_steps(run: Run) -> list[str]:
     name = shlex.quote(run.run_id)
     return [
         "Workers carry it on (make up starts them). What next:",
-        f"  manage.py run --attach {name}      watch it",
+        f"  .venv/bin/python manage.py run --attach {name}      watch it",
         f"  http://{settings.BIND}/admin/      look at it",
         f"  {settings.RUNS_DIR / run.run_id}      its files, as it goes",
     ]

@@ -103,7 +103,9 @@ class Command(BaseCommand):
             )
         if not rows:
             self._say(
-                options, "No projects yet: manage.py project add PATH_OR_URL --config autopack.yaml --default"
+                options,
+                "No projects yet: .venv/bin/python manage.py project init FILE, then "
+                "project add PATH_OR_URL --config FILE --default",
             )
         return rows
 
@@ -118,7 +120,7 @@ class Command(BaseCommand):
         for lack, advice in gaps(project.settings):
             self._say(options, f"  note: {lack}")
             self._say(options, f"        {advice.replace(' ID ', f' {project.project_id} ')}")
-        self._say(options, "  what else to check: manage.py doctor")
+        self._say(options, "  what else to check: .venv/bin/python manage.py doctor")
 
     def _say(self, options: dict[str, Any], text: str) -> None:
         if not options["as_json"]:
