@@ -46,6 +46,18 @@ def parse_plan_document(text: str) -> Plan:
 
     Raises Invalid with every fault; each row's `msg` begins with `line N:`, its `loc` is ["body", "plan", N].
     """
+    return _checked(*_drafts(text))
+
+
+def with_lines(text: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows on the plan of a document that was read without a fault, placed by line as its own faults are."""
+    tiers, _faults = _drafts(text)
+    drafts = {"tiers": tiers, "phases": [phase for tier in tiers for phase in tier.phases]}
+    return [_with_line(row, drafts) for row in rows]
+
+
+def _drafts(text: str) -> tuple[list[Draft], list[dict[str, Any]]]:
+    """Read the document; return its tiers, and the faults of its form."""
     if len(text) > MAX_CHARS:
         raise Invalid([problem("too_large", ["body", "plan"], f"A plan has at most {MAX_CHARS} characters")])
     if text.count("\n") >= MAX_LINES:
@@ -71,7 +83,7 @@ def parse_plan_document(text: str) -> Plan:
         elif not tier.phases and not faults:
             text = f"the tier {tier.name[:80]!r} holds no phase; prose belongs above the first tier"
             faults.append(fault("empty_tier", tier.line, text))
-    return _checked(tiers, faults)
+    return tiers, faults
 
 
 def _checked(tiers: list[Draft], faults: list[dict[str, Any]]) -> Plan:

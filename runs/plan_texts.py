@@ -9,6 +9,7 @@ from typing import Any
 from autopack_site.kernel.errors import Invalid, problem
 from runs.plan import parse_plan_document, plan_from_valid, plan_to_json, plan_to_markdown
 from runs.plan_checks import every_problem
+from runs.plan_markdown import with_lines
 from runs.plan_render import numbered
 from strategy.documents import Document, read_json, whole_numbers
 from strategy.models import Project
@@ -52,7 +53,9 @@ def problems_of(
         try:
             resolve_scopes(plan, project.settings)
         except Invalid as error:
-            document = _document(text) if isinstance(text, str) and is_json(text) else Document({})
+            if isinstance(text, str) and not is_json(text):
+                return plan, [_lined(row) for row in with_lines(text, error.problems)]
+            document = _document(text) if isinstance(text, str) else Document({})
             return plan, [_lined(_placed(row, document)) for row in error.problems]
     return plan, []
 

@@ -125,3 +125,35 @@ def test_the_table_in_force_is_shown() -> None:
     assert "payments (the ruleset's row 1)\n  words: refund*\n" in said
     assert said.endswith("ignored: schema\n")
     assert len(json.loads(call("ruleset", "classification", "--project", "shop", "--json"))["rows"]) == 12
+
+
+def test_check_and_run_tell_of_a_category_that_nothing_knows(plan: Path) -> None:
+    make_project(
+        "shop", is_default=True, config={"builders": {"own": {"kind": "pull", "categories": ["our_own"]}}}
+    )
+    plan.write_text(
+        "# Plan\n\n## One\n\n- Log in\n  id: a\n  category: security_auth_chnge\n- Own\n  category: our_own\n"
+        "- Alias\n  category: schema_change\n- Plain\n",
+        encoding="utf-8",
+    )
+    wanted = (
+        "note: the category 'security_auth_chnge' is in neither the ruleset nor the table: taken as any other; "
+        "did you mean 'security_auth_change'?"
+    )
+    for said in (call("plan", "check", plan), call("run", plan, "--run-id", "told")):
+        assert wanted in said
+        assert said.count("in neither the ruleset") == 1
+
+
+def test_check_without_any_project_judges_by_the_published_table(plan: Path) -> None:
+    plan.write_text("# Plan\n\n## One\n\n- Log in\n  category: docz\n", encoding="utf-8")
+    assert "did you mean 'docs'?" not in call("plan", "check", plan)  # four letters are near to too much
+    assert "the category 'docz' is in neither" in call("plan", "check", plan)
+
+
+def test_a_scope_that_the_project_lacks_is_told_by_its_line(plan: Path) -> None:
+    make_project("shop")
+    plan.write_text(PLAN + "  scope: @core\n", encoding="utf-8")
+    with pytest.raises(CommandError, match=r"plan\.md: line 9: Phase login: the project has no scope @core"):
+        call("plan", "check", plan, "--project", "shop")
+    assert "no fault" in call("plan", "check", plan)

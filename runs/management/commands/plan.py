@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from runs import trials
 from runs.management.commands.run import read_plan, told
 from runs.plan_split import parts_shown, split_plan
 from runs.plan_texts import both_forms, is_json, problems_of, read_plan_text
+from strategy.category_advice import unfamiliar
+from strategy.defaults import default_ruleset
+from strategy.errors import NoProject
 from strategy.services import project_for
-from strategy.types import RunOptions
+from strategy.types import Plan, RunOptions
 
 
 class Command(BaseCommand):
@@ -61,6 +66,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"is_valid": not rows, "problems": rows}, indent=2))
         elif plan is not None and not rows:
             self.stdout.write(f"{path}: {len(plan.tiers)} tiers, {len(plan.phases)} phases, no fault")
+            self.stdout.writelines(f"  note: {line}" for line in notes_on(plan, options["project"]))
         if rows:
             faults = "\n".join(told(path, row) for row in rows)
             count = f"{len(rows)} {'fault' if len(rows) == 1 else 'faults'}"
@@ -118,6 +124,28 @@ class Command(BaseCommand):
     def _values(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             self.stdout.write(f"  {row['name']}: {_short(row['value'])}  ({visible(row['rule'])})")
+
+
+def notes_on(plan: Plan, project_id: str | None) -> Iterator[str]:
+    """Yield what is no fault and should be known: what the rules in force advise, and categories unknown to them.
+
+    Without a project, and without a default one, the published rules are meant.
+    """
+    try:
+        project = project_for(project_id)
+    except NoProject:
+        project = None
+    ruleset = trials.in_force(project) if project and project.ruleset else default_ruleset("none")
+    if project and project.ruleset:
+        with suppress(
+            AutopackError
+        ):  # a refusal, as of a scope that this project lacks, is for `explain` to tell
+            for run in trials.explain(project, plan)["runs"]:
+                yield from (
+                    f"{row['phase_id'] or 'the run'}: {visible(row['message'])}" for row in run["advice"]
+                )
+    named = (phase.task_category for phase in plan.phases if phase.task_category)
+    yield from map(visible, unfamiliar(named, ruleset, project.settings if project else None))
 
 
 def _short(value: Any) -> str:

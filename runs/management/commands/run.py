@@ -26,6 +26,7 @@ from runs.models import Run
 from runs.plan import plan_from_json
 from runs.promotion import is_eligible, remarks
 from runs.services import cancel_run, start_plan_document, start_run
+from strategy.category_advice import unfamiliar
 from strategy.types import RunOptions
 
 OPERATOR = "command line"
@@ -102,7 +103,7 @@ class Command(BaseCommand):
                 self.stdout.write(json.dumps(as_row(run)))
                 continue
             self.stdout.write(f"Run {run.run_id} started: {run.phases.count()} phases, branch {run.branch}")
-            self.stdout.writelines(f"  note: {line}" for line in waits_for(run))
+            self.stdout.writelines(f"  note: {line}" for line in told_before(run))
         if not options["as_json"] and not options["watch"]:
             self.stdout.write("\n".join(next_steps(runs[0])))
         return runs
@@ -152,8 +153,20 @@ class Command(BaseCommand):
         return 0 if all(run.state == RunState.DONE_SUCCESS for run in ended) else 1
 
 
+def told_before(run: Run) -> Iterator[str]:
+    """Yield what a reader should know before waiting for the run: what its rules advise, who builds, what tests."""
+    document = json.loads(run.strategy.canonical)
+    yield from (
+        f"{row['phase_id'] or 'the run'}: {watch.plain(row['message'])}" for row in document["advice"]
+    )
+    if run.project.ruleset is not None:
+        named = run.phases.values_list("task_category", flat=True)
+        yield from map(watch.plain, unfamiliar(named, run.project.ruleset.document, config_of(run)))
+    yield from waits_for(run)
+
+
 def waits_for(run: Run) -> Iterator[str]:
-    """Yield what a reader should know before waiting for the run: who builds it, and what tests it."""
+    """Yield who builds the run and what tests it, where that is nobody and nothing."""
     phases = run.phases.order_by("phase_index")
     alone = sorted({phase.task_category for phase in phases if not agents_for(run, phase, "build")})
     if alone:
