@@ -10,13 +10,14 @@ from datetime import datetime
 from django.db.models import Case, Value, When
 
 from autopack_site.kernel import clock
+from integration.artefacts.advice import NEXT_STEPS
 from integration.console import bars, run_charts, timeline
 from integration.console.bars import Bar
 from integration.console.board import budget_bars
 from integration.console.charts import Chart
 from integration.console.timeline import Timeline
 from integration.models import GateRun
-from issues.models import RunIndexEntry
+from issues.models import BacklogEntry, RunIndexEntry
 from runs.errors import RunNotFound
 from runs.models import Attempt, Phase, Run, Tier, Transition
 from runs.promotion import is_eligible, remarks
@@ -53,6 +54,14 @@ class TierBlock:
 
 
 @dataclass(frozen=True)
+class IssueLine:
+    """One issue of the run. `entry_pk` is its entry in the project's backlog, where it has one under its key."""
+
+    row: RunIndexEntry
+    entry_pk: int | None
+
+
+@dataclass(frozen=True)
 class RunPage:
     """A run as its page shows it now."""
 
@@ -64,10 +73,16 @@ class RunPage:
     is_eligible: bool
     reasons: tuple[tuple[str, str], ...]
     remarks: tuple[str, ...]
-    issues: tuple[RunIndexEntry, ...]
+    issues: tuple[IssueLine, ...]
     has_more_issues: bool
     events: tuple[Transition, ...]
     at: datetime
+
+    @property
+    def next_steps(self) -> tuple[str, ...]:
+        """Return what to do after a failure, in the words of the incident pack; files are those of its folder."""
+        steps = NEXT_STEPS.get(self.run.state, ())
+        return tuple(step.replace("`{patch}`", "the patch that it names").replace("`", "") for step in steps)
 
     @property
     def summary(self) -> str:
@@ -92,7 +107,7 @@ def find(run_id: str) -> Run:
 
 
 def load(run_id: str) -> RunPage:
-    """Read the page: eleven queries, whatever the size of the run. Raises RunNotFound."""
+    """Read the page: twelve queries, whatever the size of the run. Raises RunNotFound."""
     run, now = find(run_id), clock.now()
     tiers = list(Tier.objects.filter(run=run).defer("description").order_by("tier_index", "tier_id"))
     phases = list(Phase.objects.filter(run=run).defer(*_HEAVY_PHASE).order_by("phase_index", "phase_id"))
@@ -107,7 +122,7 @@ def load(run_id: str) -> RunPage:
         is_eligible=eligible,
         reasons=tuple(_parted(reason) for reason in reasons),
         remarks=tuple(remark.detail for remark in remarks(run)),
-        issues=tuple(issues[:ISSUES_SHOWN]),
+        issues=_lines(run, issues[:ISSUES_SHOWN]),
         has_more_issues=len(issues) > ISSUES_SHOWN,
         events=tuple(events_of(run)[:EVENTS_SHOWN]),
         at=now,
@@ -124,6 +139,16 @@ def _issues(run: Run) -> Sequence[RunIndexEntry]:
     rank = Case(When(effective_severity="major", then=Value(0)), default=Value(1))
     rows = RunIndexEntry.objects.filter(run=run).defer("seen_in_tiers", "seen_in_phases")
     return rows.order_by(rank, "expected_fail", "-occurrence_count", "issue_key")  # type: ignore[return-value]
+
+
+def _lines(run: Run, issues: Sequence[RunIndexEntry]) -> tuple[IssueLine, ...]:
+    keys = [issue.issue_key for issue in issues]
+    entries = dict(
+        BacklogEntry.without_ages.filter(project=run.project_id, issue_key__in=keys).values_list(
+            "issue_key", "pk"
+        )
+    )
+    return tuple(IssueLine(issue, entries.get(issue.issue_key)) for issue in issues)
 
 
 def _blocks(run: Run, tiers: Sequence[Tier], phases: Sequence[Phase]) -> tuple[TierBlock, ...]:

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from autopack_site.content_security import STRICT
 from autopack_site.kernel import clock
 from issues.ledger import DatabaseLedger
+from issues.models import BacklogEntry, RunIndexEntry
 from runs import services
 from runs.models import Run, TokenEntry, Transition
 from tests.factories import make_run
@@ -68,6 +69,26 @@ def test_the_page_tells_why_a_run_may_not_be_promoted(operator: Client) -> None:
     page = words(operator, "/admin/board/runs/r1/")
     assert "may not be promoted not-successful the run is DONE_FAILED_GATE" in page
     assert "budget-failure 9 of 5 tokens are used" in page
+
+
+def test_the_page_of_a_failed_run_says_what_to_do_next_and_links_the_report(operator: Client) -> None:
+    make_run(run_id="r1", state="DONE_FAILED_GATE", completed_at=clock.now())
+    page = operator.get("/admin/board/runs/r1/").content.decode()
+    assert 'href="/admin/board/runs/r1/files/incident/incident.md"' in page
+    assert "Apply the patch that it names to the base commit" in text(page)
+    assert operator.get("/admin/board/runs/r1/files/incident/incident.md").status_code == 200
+    make_run(run_id="r2", state="DONE_SUCCESS", completed_at=clock.now())
+    assert "What to do next" not in words(operator, "/admin/board/runs/r2/")
+
+
+def test_an_issue_leads_to_its_entry_in_the_backlog(operator: Client) -> None:
+    run = worked_run(phases=1)
+    entry = BacklogEntry.without_ages.get(project=run.project_id, issue_key="key-P1")
+    BacklogEntry.without_ages.filter(issue_key="key-P2").update(issue_key="known by another key")
+    row = RunIndexEntry.objects.get(run=run, issue_key="key-P2")
+    page = operator.get("/admin/board/runs/r1/").content.decode()
+    assert f'href="/admin/issues/backlogentry/{entry.pk}/change/"' in page
+    assert f'href="/admin/issues/runindexentry/{row.pk}/change/"' in page
 
 
 def test_the_page_tells_that_a_run_may_be_promoted(operator: Client) -> None:
