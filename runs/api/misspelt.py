@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from heapq import nsmallest
 from typing import Any
 
 from rest_framework.serializers import BaseSerializer, ListField, ListSerializer, Serializer
@@ -54,7 +55,7 @@ def _unknown(shape: Shape, value: Any, loc: Loc) -> Iterator[tuple[Loc, str, fro
         names = value.keys()
         if strange := names - shape.known:
             absent = shape.known.difference(names)
-            yield from ((loc, name, absent) for name in sorted(strange))
+            yield from ((loc, name, absent) for name in nsmallest(LOOKED_AT, strange))
         for name, inner in shape.inner.items():
             if name in value:
                 yield from _unknown(inner, value[name], [*loc, name])

@@ -63,7 +63,9 @@ def test_who_builds_and_for_how_long_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert (text.partition(": ")[2], is_waiting) == ("built by mine for 5 min", False)
 
 
-def watched(run: Run, monkeypatch: pytest.MonkeyPatch, *, looks: int, **options: Any) -> str:
+def watched(
+    run: Run, monkeypatch: pytest.MonkeyPatch, *, looks: int, is_terminal: bool = False, **options: Any
+) -> str:
     """Return what a watch prints of a run that is cancelled after some looks."""
     left = iter(range(looks))
 
@@ -73,7 +75,7 @@ def watched(run: Run, monkeypatch: pytest.MonkeyPatch, *, looks: int, **options:
 
     monkeypatch.setattr("runs.watch.time.sleep", next_look)
     out = StringIO()
-    watch.follow(run.pk, Console(file=out, width=120), **options)
+    watch.follow(run.pk, Console(file=out, width=120, force_terminal=is_terminal), **options)
     return out.getvalue()
 
 
@@ -81,6 +83,14 @@ def test_silence_is_broken_by_what_is_waited_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(watch, "WAITING_S", 0.0)
     said = watched(make_run(state="RUN_CREATED"), monkeypatch, looks=3)
     assert said.count("... waits for a worker") == 1
+
+
+def test_on_a_terminal_the_picture_holds_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "WAITING_S", 0.0)
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    said = watched(make_run(state="RUN_CREATED"), monkeypatch, looks=3, is_terminal=True)
+    assert "... waits for a worker" in said
 
 
 def test_what_only_echoes_a_phase_is_left_out_unless_all_is_asked_for(
