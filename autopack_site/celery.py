@@ -59,10 +59,21 @@ def stop_between_ticks(sender: Any, **_: Any) -> None:
     middle of a publication it waits for a lock that its own thread holds, until it is killed.
     """
 
+    tick, is_told = sender.scheduler.tick, False
+
     def stop(_signal: int, frame: Any) -> None:
+        nonlocal is_told
+        is_told = True
         if frame is not None and frame.f_code is type(sender).start.__code__:  # asleep between two ticks
             raise SystemExit
-        sender.stop()
+
+    def tick_and_stop(*args: Any, **options: Any) -> Any:
+        interval = tick(*args, **options)
+        if is_told:
+            raise SystemExit
+        return interval
+
+    sender.scheduler.tick = tick_and_stop
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
