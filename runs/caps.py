@@ -141,8 +141,9 @@ def breach_of(found: list[Account], limits: Mapping[str, Any]) -> Breach | None:
     """Return the cap among these that starting one more attempt under the limits would break."""
     # A phase's cap is never above its run's, and a tier's is made of its phases': of several the cause comes first.
     spent = [account for account in found if account.used >= account.cap]
-    for account in sorted(spent, key=lambda account: account.level != "run"):
-        return Breach(account.limit, account.level, f"{_spent(account)} are spent")
+    if spent:
+        cause = next((account for account in spent if account.level == "run"), spent[0])
+        return Breach(cause.limit, cause.level, f"{_spent(cause)} are spent")
     for unit in UNITS:
         need = _needed(found, limits, unit)
         for account in found:

@@ -18,6 +18,8 @@ from typing import Any
 from strategy.published import DATA_DIR
 
 PRESENT = "2026-11"
+MAX_MICRO_USD = 10**12
+"""A million dollars: no attempt costs more, and counters of any number of attempts hold it."""
 # Providers name a model with the day of its release, a window size, or their own name before it.
 _SUFFIX = re.compile(r"(?:-[0-9]{8}|-[0-9]{4}-[0-9]{2}-[0-9]{2}|-latest|\[[a-z0-9]{1,8}\])$")
 _PARTS = (
@@ -69,7 +71,7 @@ def cost_micro_usd(tokens: Tokens, model: str, on: date, own: Iterable[Mapping[s
         if price not in row:
             return None
         total += count * Decimal(str(row[price]))  # dollars for a million are millionths for one
-    return int(total.to_integral_value(ROUND_CEILING))
+    return min(int(total.to_integral_value(ROUND_CEILING)), MAX_MICRO_USD)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -96,6 +97,7 @@ def check_ruleset_document(document: Document) -> dict[str, Any]:
             found.append(problem("published_category", ["category_map", name], text))
     found += _globs(value.get("protected_paths", []), ["protected_paths"])
     found += _rules(value.get("rules", []))
+    found += _prices(value.get("prices", []))
     if not found:
         for name, row in rules.read_rules(value).rows.items():
             if not row["auto_apply"] and row["max_auditor_attempts"] < 1:
@@ -112,6 +114,21 @@ def _globs(globs: Sequence[str], loc: list[str | int]) -> Iterator[Row]:
         wrong = glob_problem(glob)
         if wrong:
             yield problem("bad_glob", [*loc, index], wrong)
+
+
+def _prices(given: Sequence[dict[str, Any]]) -> Iterator[Row]:
+    """Find days that no calendar has, and rows that say of one model and day two things."""
+    known: set[tuple[str, str]] = set()
+    for index, row in enumerate(given):
+        name, day = row["model"].lower(), row["from"]
+        try:
+            date.fromisoformat(day)
+        except ValueError:
+            yield problem("bad_day", ["prices", index, "from"], f"{day} is no day of the calendar")
+        if (name, day) in known:
+            text = f"{row['model']} has a price from {day} already: write it once"
+            yield problem("duplicate_price", ["prices", index, "model"], text)
+        known.add((name, day))
 
 
 def _rules(given: Sequence[dict[str, Any]]) -> Iterator[Row]:

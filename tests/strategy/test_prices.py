@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autopack_site.kernel.errors import Invalid
 from strategy import validation
 from strategy.prices import Tokens, cost_micro_usd, price_of, published
 
@@ -98,3 +99,22 @@ def test_a_published_table_never_changes() -> None:
 
     digest = hashlib.sha256((DATA_DIR / "prices_2026-11.json").read_bytes()).hexdigest()
     assert digest == "7582a7ae4008c5a42e7a9cffc695f083484bba44255fd51594408dd15839adb9"
+
+
+def test_no_agent_s_figures_cost_more_than_a_counter_holds() -> None:
+    most = [row("mine", input_usd=100_000, output_usd=100_000)]
+    assert cost_micro_usd(Tokens(10**12, 10**12), "mine", ON, most) == 10**12
+
+
+@pytest.mark.parametrize(
+    ("prices", "loc"),
+    [
+        ([row("m"), row("M", input_usd=9)], ["prices", 1, "model"]),
+        ([row("m", start="2026-02-31")], ["prices", 0, "from"]),
+    ],
+)
+def test_prices_that_say_two_things_or_name_no_day_are_refused(prices: list[Any], loc: list[Any]) -> None:
+    with pytest.raises(Invalid) as caught:
+        validation.check_ruleset({"prices": prices})
+    assert [found["loc"] for found in caught.value.problems] == [loc]
+    assert validation.check_ruleset({"prices": [row("m"), row("m", start="2026-03-01")]})
