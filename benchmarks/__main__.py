@@ -1,7 +1,8 @@
 """`python -m benchmarks [NAME ...]`: run the benchmarks and write down what they measured.
 
 It needs PostgreSQL and Redis: `make bench` starts private ones. NAME is one of apply, start, record_issue, reads,
-phase, sweep, lists, rates, replay, ledger; none runs all. Results of benchmarks that were not run stay as they were.
+phase, sweep, lists, rates, dryrun, replay, ledger; none runs all. Results of benchmarks that were not run stay as
+they were.
 """
 
 from __future__ import annotations
@@ -16,7 +17,19 @@ from benchmarks.measure import machine
 from benchmarks.report import Results
 from benchmarks.stage import NotReady, python, stage
 
-NAMES = ("apply", "start", "record_issue", "reads", "phase", "sweep", "lists", "rates", "replay", "ledger")
+NAMES = (
+    "apply",
+    "start",
+    "record_issue",
+    "reads",
+    "phase",
+    "sweep",
+    "lists",
+    "rates",
+    "dryrun",
+    "replay",
+    "ledger",
+)
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -2,13 +2,15 @@
 
 Ours marks every open entry through `sweep_backlogs`, in batches (to age them is one write; `start` has it). The floor
 marks the same number of rows of another project by one statement, which tells of them too. Eight threads report
-through the real service, each to a run of its own: the row `reporters` has a report without the sweep as its floor
-and with it as ours, and both p95.
+through the real service, each to a run of its own, to the project that ours sweeps: they take their part of the
+machine's cores while the floor is measured beside them too, though that one holds up none of them. The row
+`reporters` has a report without a sweep as its floor and beside ours as ours, and both p95.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -57,18 +59,21 @@ def run(folder: Path, passes: int) -> list[Row]:
             start_run(client, f"{RUN}-{number}", "bench-sweep")
     _low_thresholds(own)
     _floor(raw, bare)  # from here on all of it is marked whenever ours sweeps: nothing of it is left to mark
-    alone, beside, calm, busy = [], [], [], []
+    alone, beside, calm, busy, against_alone = [], [], [], [], []
     for turn in range(passes):
         floor_s, ours_s = _pair(raw, bare, own, turn)
         alone.append(([floor_s], [ours_s]))
         with _reporting(turn) as taken:
             time.sleep(CALM_S)
             without = _taken(taken)
+            floor_beside_s = _floor(raw, bare)
             _fresh(raw, own)
             _taken(taken)
-            beside.append(([floor_s], [seconds(_sweep, turn)]))
+            ours_beside_s = seconds(_sweep, turn)
             busy.append(_taken(taken))
-            calm.append(without)
+        calm.append(without)
+        beside.append(([floor_beside_s], [ours_beside_s]))
+        against_alone.append(ours_beside_s / floor_s)
     raw.close()
     reporters: list[Samples] = list(zip(calm, busy, strict=True))
     marks = {"issues": float(SIZE)}
@@ -84,8 +89,8 @@ def run(folder: Path, passes: int) -> list[Row]:
         row(
             f"sweep, {SIZE:,} issues, {CLIENTS} clients reporting",
             beside,
-            aim="<= 2x alone's floor",
-            extra=marks,
+            aim="<= 2x",
+            extra={**marks, "times_floor_alone": round(statistics.median(against_alone), 2)},
         ),
         row(f"reporters, {CLIENTS} at once, beside the sweep", reporters, aim="not blocked", extra=extra),
     ]

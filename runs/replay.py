@@ -28,8 +28,7 @@ LIMITS_OF_REPLAY = (
     "Nothing is added: attempts and audits that another ruleset would have allowed or asked for are named, their "
     "tokens and verdicts are not guessed.",
     "Tokens of attempts whose usage is unknown count as nothing here; so does what was booked on a phase by hand.",
-    "The backlog of the day is not kept: debt_cleanup phases are those that were inserted then, and rules that ask "
-    "for the backlog don't hold.",
+    "debt_cleanup phases are those that were inserted then: what other ones would have cost is not known.",
     "What a rule says of a patch's size is not held against past patches.",
     "Gate runs, issues and minutes are known for a tier or a run as a whole: where they pass a cap is not.",
 )
@@ -48,7 +47,9 @@ def replay(project: Project, given: str | Mapping[str, Any], *, runs: int = DEFA
     held = None if present is None else read_rules(present)
     rows: list[dict[str, Any]] = []
     totals, totals_in_force = _Totals(), _Totals()
+    without_backlog = 0
     for past in _past(project, runs):
+        without_backlog += past.backlog is None
         outcome = replay_run(past, tried)
         before = None if held is None else replay_run(past, held)
         totals.add(past, outcome)
@@ -66,7 +67,7 @@ def replay(project: Project, given: str | Mapping[str, Any], *, runs: int = DEFA
         "totals": found,
         "totals_in_force": totals_in_force.to_json() if present is not None else None,
         "runs": rows,
-        "not_known": list(LIMITS_OF_REPLAY),
+        "not_known": [*LIMITS_OF_REPLAY, *_without_backlog(without_backlog)],
     }
 
 
@@ -93,6 +94,12 @@ def summary(totals: Mapping[str, Any]) -> list[str]:
         f"Spend would have been capped at {totals['tokens_kept']:,} of the {totals['tokens']:,} tokens recorded."
     )
     return told
+
+
+def _without_backlog(count: int) -> Iterator[str]:
+    if count:
+        runs = "1 run that is" if count == 1 else f"{count} runs that are"
+        yield f"For {runs} older than this release's records, rules that ask for the backlog don't hold."
 
 
 def _past(project: Project, count: int) -> Iterator[PastRun]:

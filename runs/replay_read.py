@@ -11,6 +11,7 @@ from typing import Any
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run, Tier
 from strategy import defaults
+from strategy.backlog import BacklogSeen
 from strategy.limits import cap_of
 from strategy.models import Ruleset
 from strategy.rules import Rules, read_rules
@@ -52,12 +53,16 @@ class PastPhase:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """One ended run: the plan as it was asked for, as far as that is recorded, and what happened."""
+    """One ended run: the plan as it was asked for, as far as that is recorded, and what happened.
+
+    `backlog` is what its rules saw, None where that was not kept.
+    """
 
     run_id: str
     state: str
     plan: Plan
     options: RunOptions
+    backlog: BacklogSeen | None
     minor_issues: int
     minutes: float | None
     tiers: dict[str, PastTier]
@@ -77,7 +82,7 @@ def read_past(run_ids: Sequence[str]) -> Iterator[PastRun]:
         for row in Run.objects.filter(pk__in=run_ids).values(
             "run_id", "state", "safety_profile", "run_scope", "token_cap", "max_phases",
             "max_duration_minutes", "minor_issues_count", "started_at", "completed_at", "strategy__ruleset",
-            "strategy__document__origins__run",
+            "strategy__document__origins__run", "strategy__backlog_seen",
         )
     }  # fmt: skip
     documents = Ruleset.objects.in_bulk({row["strategy__ruleset"] for row in runs.values()})
@@ -115,6 +120,7 @@ def _past(
 ) -> PastRun:
     tier_ids = {tier["id"]: tier["tier_id"] for tier in tiers}
     phase_ids = {phase["id"]: phase["phase_id"] for phase in phases}
+    kept = row["strategy__backlog_seen"]
     return PastRun(
         run_id=row["run_id"],
         state=row["state"],
@@ -126,6 +132,7 @@ def _past(
             tuple(_asked(phase, tier_ids[phase["tier_id"]]) for phase in phases),
         ),
         options=asked_options(row, rules),
+        backlog=None if kept is None else BacklogSeen.from_json(kept),
         minor_issues=row["minor_issues_count"],
         minutes=_minutes(row["started_at"], row["completed_at"]),
         tiers={

@@ -11,6 +11,7 @@ from autopack_site.kernel.errors import AutopackError
 from runs import caps
 from runs.replay_read import PastAttempt, PastRun
 from strategy import debt
+from strategy.backlog import BacklogSeen
 from strategy.engine import decide
 from strategy.errors import TooManyPhases
 from strategy.limits import cap_of, micro_usd
@@ -91,14 +92,15 @@ def replay_run(past: PastRun, rules: Rules) -> Outcome:
 
 def _decided(past: PastRun, rules: Rules) -> tuple[dict[str, Any], Plan]:
     """Decide about the plan; where it is too large, without the cleanup phases that were inserted into it."""
+    seen = past.backlog or BacklogSeen()
     try:
-        return decide(rules, (), past.plan, options=past.options)
+        return decide(rules, (), past.plan, options=past.options, seen=seen)
     except TooManyPhases:
         kept = tuple(phase for phase in past.plan.phases if phase.tier_id != debt.TIER_ID)
         if len(kept) == len(past.plan.phases):
             raise
         tiers = tuple(tier for tier in past.plan.tiers if tier.tier_id != debt.TIER_ID)
-        return decide(rules, (), Plan(tiers, kept), options=past.options)
+        return decide(rules, (), Plan(tiers, kept), options=past.options, seen=seen)
 
 
 class _Walk:

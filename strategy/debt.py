@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from strategy.backlog import is_aged
 from strategy.rules import Rules
 from strategy.types import BacklogItem, PhaseSpec, Plan, TierSpec
 
 CATEGORY = "debt_cleanup"
 TIER_ID = "debt-cleanup"
-_LIVE = frozenset({"open", "reopened", "needs_cleanup"})
 _MAX_PATH_CHARS = 512
 MAX_ENTRIES = 50  # issues of one phase, each of which it names
 
@@ -27,20 +27,6 @@ class DebtInsertion:
     high_risk_phases: frozenset[str]
     advice: tuple[tuple[str, str], ...]
     cleans_up: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-
-def is_live(item: BacklogItem) -> bool:
-    """Tell whether the entry is neither resolved nor accepted."""
-    return item.status in _LIVE
-
-
-def is_aged(item: BacklogItem, *, runs_threshold: int, tiers_threshold: int) -> bool:
-    """Tell whether the entry is past a threshold of its safety profile, and still open."""
-    return is_live(item) and (
-        item.status == "needs_cleanup"
-        or item.age_in_runs >= runs_threshold
-        or item.age_in_tiers >= tiers_threshold
-    )
 
 
 def insert_debt_cleanup(

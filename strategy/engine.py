@@ -11,6 +11,7 @@ from typing import Any
 
 from autopack_site.kernel.errors import Invalid, problem
 from strategy import debt
+from strategy.backlog import BacklogSeen
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.conditions import RunFacts
 from strategy.errors import TooManyPhases
@@ -41,7 +42,8 @@ def compile_strategy(
     of the plan.
     """
     rules = read_rules(ruleset)
-    decided, classified = decide(rules, backlog, plan, options=options, cleans_up=cleans_up)
+    seen = BacklogSeen.of(backlog)
+    decided, classified = decide(rules, backlog if cleans_up else (), plan, options=options, seen=seen)
     document = {
         "version": STRATEGY_VERSION,
         "run_id": run_id,
@@ -52,23 +54,34 @@ def compile_strategy(
     }
     canonical = canonical_bytes(document)
     return CompiledStrategy(
-        document=document, plan=classified, canonical=canonical, sha256=sha256_hex(canonical)
+        document=document,
+        plan=classified,
+        canonical=canonical,
+        sha256=sha256_hex(canonical),
+        backlog_seen=seen.to_json(),
     )
 
 
 def decide(
-    rules: Rules, backlog: Sequence[BacklogItem], plan: Plan, *, options: RunOptions, cleans_up: bool = True
+    rules: Rules,
+    to_clean_up: Sequence[BacklogItem],
+    plan: Plan,
+    *,
+    options: RunOptions,
+    seen: BacklogSeen,
 ) -> tuple[dict[str, Any], Plan]:
     """Return what the rules say of a run, without the names and hashes of its document, and the classified plan.
 
-    Raises like `compile_strategy`.
+    Rules ask `seen` for counts of the backlog; debt_cleanup phases are made of the entries `to_clean_up`. Raises
+    like `compile_strategy`.
     """
     asked = run_values(rules, options)
     _require_tiers(plan)
     profile = rules.safety_profiles[asked.values["safety_profile"]]
     thresholds = (profile["minor_issue_aging_runs_threshold"], profile["minor_issue_aging_tiers_threshold"])
     ordered = _in_order(plan)
-    holding = [rule for rule in rules.conditional if rule.holds_in(_run_facts(asked, backlog, thresholds))]
+    facts_of_run = _run_facts(asked, seen, thresholds)
+    holding = [rule for rule in rules.conditional if rule.holds_in(facts_of_run)]
     run = ruled_run_values(asked, ordered, holding, rules)
     max_phases: int = run.values["run_max_phases"]
     if len(plan.phases) > max_phases:
@@ -82,7 +95,7 @@ def decide(
             ]
         )
     inserted = debt.insert_debt_cleanup(
-        ordered, backlog if cleans_up else (), rules, max_phases=max_phases, thresholds=thresholds
+        ordered, to_clean_up, rules, max_phases=max_phases, thresholds=thresholds
     )
     advice = [{"code": code, "phase_id": None, "message": text} for code, text in inserted.advice]
     phases: dict[str, dict[str, Any]] = {}
@@ -139,17 +152,13 @@ def phase_limit(
     _require_tiers(plan)
     profile = rules.safety_profiles[asked.values["safety_profile"]]
     thresholds = (profile["minor_issue_aging_runs_threshold"], profile["minor_issue_aging_tiers_threshold"])
-    holding = [rule for rule in rules.conditional if rule.holds_in(_run_facts(asked, backlog, thresholds))]
+    facts = _run_facts(asked, BacklogSeen.of(backlog), thresholds)
+    holding = [rule for rule in rules.conditional if rule.holds_in(facts)]
     return int(ruled_run_values(asked, plan, holding, rules).values["run_max_phases"])
 
 
-def _run_facts(asked: RunDraft, backlog: Sequence[BacklogItem], thresholds: tuple[int, int]) -> RunFacts:
-    live = [item for item in backlog if debt.is_live(item)]
-    aged = sum(
-        debt.is_aged(item, runs_threshold=thresholds[0], tiers_threshold=thresholds[1]) for item in live
-    )
-    major = sum(item.base_severity != "minor" for item in live)
-    return RunFacts(asked.values["safety_profile"], len(live), aged, major)
+def _run_facts(asked: RunDraft, seen: BacklogSeen, thresholds: tuple[int, int]) -> RunFacts:
+    return RunFacts(asked.values["safety_profile"], *seen.counts(thresholds))
 
 
 def _phase_advice(phase_id: str, row: Mapping[str, Any], run_scope: str) -> list[dict[str, Any]]:

@@ -107,7 +107,8 @@ class Ruleset(models.Model):
 class Strategy(models.Model):
     """A run's compiled strategy, frozen. `canonical` is its RFC 8785 text, `sha256` that text's digest.
 
-    The run is known by its id as text only: this app can't see runs.
+    The run is known by its id as text only: this app can't see runs. `backlog_seen` is what its rules were told of
+    the backlog (`backlog.BacklogSeen`), for replays; null where an earlier release didn't keep it.
     """
 
     run_id = models.CharField(max_length=128, unique=True)
@@ -116,6 +117,7 @@ class Strategy(models.Model):
     document = models.JSONField()
     canonical = models.TextField()
     sha256 = models.CharField(max_length=64, db_index=True)
+    backlog_seen = models.JSONField(null=True, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

@@ -257,6 +257,7 @@ def freeze(run_id: str, project: Project, compiled: CompiledStrategy) -> Strateg
             document=document,
             canonical=compiled.canonical.decode("utf-8"),
             sha256=compiled.sha256,
+            backlog_seen=compiled.backlog_seen,
         )
     if known.sha256 != compiled.sha256:
         raise StrategyFrozen(f"Run {run_id} has a strategy already, with other content")

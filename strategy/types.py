@@ -73,10 +73,12 @@ class BacklogItem:
 class CompiledStrategy:
     """A strategy: the document, the classified plan (debt_cleanup phases inserted), its bytes and hash.
 
-    `canonical` is the document by RFC 8785, `sha256` the hex digest of those bytes.
+    `canonical` is the document by RFC 8785, `sha256` the hex digest of those bytes; `backlog_seen` what rules were
+    told of the backlog (`backlog.BacklogSeen.to_json`), which is kept beside the document for later replays.
     """
 
     document: dict[str, Any]
     plan: Plan
     canonical: bytes
     sha256: str
+    backlog_seen: list[list[int]]

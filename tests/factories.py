@@ -90,6 +90,7 @@ def make_run(
         document=document,
         canonical=canonical_bytes(document).decode(),
         sha256=sha256_hex(canonical_bytes(document)),
+        backlog_seen=[],
     )
     now = clock.now()
     values = {

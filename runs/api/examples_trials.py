@@ -291,7 +291,7 @@ REPLAYED: dict[str, Any] = {
         }
     ],
     "not_known": [
-        "The backlog of the day is not kept: debt_cleanup phases are those that were inserted then.",
+        "debt_cleanup phases are those that were inserted then: what other ones would have cost is not known.",
     ],
 }
 CLASSIFICATION: dict[str, Any] = {

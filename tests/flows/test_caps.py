@@ -358,3 +358,21 @@ def test_an_unlimited_run_holds_nothing_and_is_stopped_by_no_token(world: World)
     assert (run.token_cap, run.tokens_used, run.overrun) == (None, 2 * 10**11, 0)
     assert list(run.tiers.values_list("token_cap", flat=True)) == [None]
     assert not RunIndexEntry.objects.filter(run=run).exists()
+
+
+def test_unlimited_money_and_turns_stop_nothing_at_work_or_after(world: World) -> None:
+    limits = docs(incident_cost_cap_usd="unlimited", max_turns="unlimited")
+    run = begun(world, {"run_cost_cap_usd": "unlimited", **limits})
+    lease = hand.claim(run, "one")
+    assert (lease.budget.turn_cap, lease.budget.cost_cap_usd) == (None, None)
+    figures = Figures(turns=10**6, tokens=10, cost_micro_usd=900_000 * 10**6)
+    told = services.heartbeat(lease.lease_id, fence=lease.fence, figures=figures).budget
+    assert (told.state, told.limit, told.stop_by) == ("ok", None, None)
+    result = BuildResult("success", hand.patch_of("one"), used(10, 900_000))
+    attempt = services.submit_build(lease.lease_id, fence=lease.fence, result=result)
+    apply.build(attempt.pk)
+    merge.merge(hand.pass_gate(Attempt.objects.get(pk=attempt.pk)).pk)
+    land(run, "two", used(10, 900_000))
+    assert what_broke(run)[0] == "DONE_SUCCESS"
+    assert (run.cost_cap_micro_usd, run.cost_micro_usd, run.cost_overrun) == (None, 1_800_000 * 10**6, 0)
+    assert is_eligible(run, list(run.tiers.all())) == (True, [])

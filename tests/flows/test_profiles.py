@@ -231,3 +231,7 @@ def test_a_rule_on_the_backlog_lowers_the_next_run(world: World) -> None:
     second = world.start(world.plan({"phase_id": "one", **DOCS}), run_id=f"{world.key}-second")
     assert second.token_cap == 70_000
     assert second.strategy.document["origins"]["run"]["run_token_cap"] == "rule in-debt"
+    assert run.strategy.backlog_seen == []
+    assert second.strategy.backlog_seen == [[0, 0, 1, 0, 2]], (
+        "two minor ones, a run old: a replay asks for them"
+    )

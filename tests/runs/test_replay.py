@@ -19,7 +19,7 @@ from runs.plan import parse_plan_document
 from runs.replay import MAX_RUNS, lines, replay
 from runs.replay_read import PastAttempt, PastPhase, PastRun, PastTier, asked_options
 from runs.replay_walk import replay_run
-from strategy.models import Project
+from strategy.models import Project, Strategy
 from strategy.rules import read_rules
 from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
 from tests.factories import make_project, make_run
@@ -219,6 +219,7 @@ def test_whatever_was_recorded_no_token_is_made_up(
         "DONE_SUCCESS",
         plan,
         RunOptions(),
+        None,
         minor,
         minutes,
         {"t": PastTier(1, minor, 0)},
@@ -253,6 +254,43 @@ def test_words_are_read_again_and_what_the_plan_declared_stays(project: Project)
         "category_defaults": {"payments": {"auto_apply": False}, "docs": {"auto_apply": False}},
     }
     assert row(replay(project, given), "r1")["audits_added"] == ["P1"]
+
+
+def keep_backlog(run: Run, seen: list[list[int]] | None) -> None:
+    """Give the run a strategy that was compiled beside another backlog: its own can't be changed."""
+    known = run.strategy
+    copy = Strategy.objects.create(
+        run_id=f"{run.run_id}-again", project=known.project, ruleset=known.ruleset, document=known.document,
+        canonical=known.canonical, sha256=known.sha256, backlog_seen=seen,
+    )  # fmt: skip
+    Run.objects.filter(pk=run.pk).update(strategy=copy)
+
+
+IN_DEBT = {"id": "in-debt", "when": {"backlog": {"aged_at_least": 3}}, "set": {"run_token_cap": 70_000}}
+
+
+def test_rules_that_ask_for_the_backlog_are_held_against_that_of_the_day(project: Project) -> None:
+    for run_id, seen in (("young", [[0, 0, 1, 0, 9]]), ("old", [[0, 0, 5, 1, 2], [1, 1, 0, 0, 1]])):
+        run = ended(project, run_id)
+        attempt(run, "P1", "build", "MERGED", 80_000)
+        attempt(run, "P2", "build", "MERGED", 80_000)
+        keep_backlog(run, seen)
+    answer = replay(project, {"rules": [IN_DEBT]})
+    assert stops(answer, "old") == [("run_token_cap", "phase P2")], "two of age and one marked"
+    assert stops(answer, "young") == [], "nine that are not of age"
+    sooner = {"rules": [IN_DEBT], "default_safety_profile": "safety_critical"}
+    assert stops(replay(project, sooner), "young") == [], "nor by the shorter ones"
+    shortest = {"rules": [IN_DEBT], "safety_profiles": {"normal": {"minor_issue_aging_runs_threshold": 1}}}
+    assert stops(replay(project, shortest), "young") == [("run_token_cap", "phase P2")]
+    assert not any("ask for the backlog" in text for text in answer["not_known"])
+
+
+def test_what_an_earlier_release_did_not_keep_is_named(project: Project) -> None:
+    keep_backlog(ended(project, "r1"), None)
+    rule = {**IN_DEBT, "when": {"backlog": {"open_at_least": 1}}}
+    answer = replay(project, {"rules": [rule]})
+    assert stops(answer, "r1") == []
+    assert answer["not_known"][-1].startswith("For 1 run that is older")
 
 
 def test_unknown_usage_counts_as_nothing_and_the_answer_says_so(project: Project) -> None:
