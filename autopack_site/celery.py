@@ -18,6 +18,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from autopack_site import garbage
 from autopack_site.kernel import correlation
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "autopack_site.settings")
@@ -28,6 +29,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks()
 import_module("autopack_site.worker_logs")  # reads the settings, so after they are named
+
+
+@signals.worker_init.connect
+def keep_what_is_loaded(**_: Any) -> None:
+    """Before the pool is forked, so that its processes share the pages of what nobody looks at."""
+    garbage.keep_what_is_loaded()
 
 
 @signals.task_prerun.connect

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from autopack_site import garbage
 from autopack_site.redis_urls import broker_url, with_database
 
 REAL_DATABASE = "django.db.backends.postgresql"
@@ -53,6 +54,11 @@ LONG_FILES = (
     "tests/flows/",
     "tests/site/",
 )
+
+
+def pytest_collection_finish() -> None:
+    """Spare the tests what Python would look for in five thousand of them again and again."""
+    garbage.keep_what_is_loaded()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
