@@ -165,21 +165,31 @@ def adjust(phase: Phase, tokens: int, *, reason: str) -> int:
     parts: tuple[tuple[Envelope, int], ...] = (("build", of_build), ("audit", change - of_build))
     for kind, part in parts:
         if part:
-            TokenEntry.objects.create(
-                run_id=phase.run_id,
-                tier_id=phase.tier_id,
-                phase=phase,
-                kind=TokenEntry.Kind.ADJUST,
-                envelope=kind,
-                tokens=part,
-                micro_usd=0,
-                usage_source=Attempt.UsageSource.REPORTED,
-                reason=reason,
-                at=clock.now(),
-            )
+            _append_alone(phase, kind, Amount(part), Attempt.UsageSource.REPORTED, reason)
     _add(phase.pk, used=Amount(change), audit=change - of_build)
     phase.tokens_used, phase.audit_tokens_used = tokens, phase.audit_tokens_used + change - of_build
     return change
+
+
+def book_alone(phase: Phase, kind: Envelope, more: Amount, source: str) -> None:
+    """Book what was used late and for no attempt, over any cap. The caller holds the run's row lock."""
+    _append_alone(phase, kind, more, source, "reported late")
+    _add(phase.pk, used=more, audit=more.tokens if kind == "audit" else 0)
+
+
+def _append_alone(phase: Phase, kind: Envelope, amount: Amount, source: str, reason: str) -> None:
+    TokenEntry.objects.create(
+        run_id=phase.run_id,
+        tier_id=phase.tier_id,
+        phase=phase,
+        kind=TokenEntry.Kind.ADJUST,
+        envelope=kind,
+        tokens=amount.tokens,
+        micro_usd=amount.micro_usd,
+        usage_source=source,
+        reason=reason,
+        at=clock.now(),
+    )
 
 
 def _risen(before: int | None, now: int | None) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from runs.figures import Figures, read
@@ -34,11 +35,16 @@ UNKNOWN = Cost()
 
 def of(attempt: Attempt, figures: Figures, limits: Mapping[str, Any]) -> Cost:
     """Return what the figures of an attempt cost at the prices of the day (UTC) on which it was opened."""
+    return on(attempt.created_at.date(), figures, limits)
+
+
+def on(day: date, figures: Figures, limits: Mapping[str, Any]) -> Cost:
+    """Return what the figures cost at the prices of a day (UTC)."""
     tokens = Tokens(
         figures.input_tokens, figures.output_tokens, figures.cache_read_tokens, figures.cache_write_tokens
     )
     own = limits.get("prices", ())
-    return Cost(figures.cost_micro_usd, cost_micro_usd(tokens, figures.model, attempt.created_at.date(), own))
+    return Cost(figures.cost_micro_usd, cost_micro_usd(tokens, figures.model, day, own))
 
 
 def of_usage(attempt: Attempt, tokens: int | None, detail: Mapping[str, Any]) -> Cost:

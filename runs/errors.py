@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autopack_site.kernel.errors import AutopackError, Conflict, NotFound
 
 
@@ -76,10 +78,14 @@ class LeaseHeld(Conflict):
 
 
 class PhaseNotReady(Conflict):
-    """The phase can't be worked on now."""
+    """The phase can't be worked on now. `is_early`: its turn is still to come."""
 
     code = "phase-not-ready"
     title = "The phase is not ready"
+
+    def __init__(self, detail: str | None = None, *, is_early: bool = False, **extras: Any) -> None:
+        super().__init__(detail, **extras)
+        self.is_early = is_early
 
 
 class CategoryNotTaken(Conflict):
@@ -132,10 +138,14 @@ class PatchChanged(Conflict):
 
 
 class NoAudit(Conflict):
-    """No audit is wanted for this phase."""
+    """No audit is wanted for this phase. `is_early`: nothing is built yet that could be judged."""
 
     code = "no-audit"
     title = "No audit is open for this phase"
+
+    def __init__(self, detail: str | None = None, *, is_early: bool = False, **extras: Any) -> None:
+        super().__init__(detail, **extras)
+        self.is_early = is_early
 
 
 class TokenEnded(Conflict):

@@ -14,6 +14,7 @@ MAX_COUNT = 10**12
 MAX_USD = 10**6
 MICRO = 1_000_000
 MAX_TEXT = 128
+PARTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 
 
 def count_of(value: Any) -> int | None:
@@ -69,16 +70,7 @@ class Figures:
     @property
     def total(self) -> int | None:
         """Return all tokens: what was said, or the sum of the parts where that is more; None: unknown."""
-        parts = [
-            part
-            for part in (
-                self.input_tokens,
-                self.cache_read_tokens,
-                self.cache_write_tokens,
-                self.output_tokens,
-            )
-            if part is not None
-        ]
+        parts = [part for name in PARTS if (part := getattr(self, name)) is not None]
         said = [] if self.tokens is None else [self.tokens]
         return max([*said, sum(parts)]) if parts or said else None
 
@@ -102,6 +94,21 @@ class Figures:
         for name in TEXTS:
             values[name] = getattr(later, name) or getattr(self, name)
         return Figures(**values, is_derived=self.is_derived or later.is_derived), tuple(lower)
+
+    def beyond(self, before: Figures) -> Figures:
+        """Return what these figures tell beyond those of before; none is below 0. It is derived.
+
+        The parts of the tokens are told only where they add up to no more than the whole does.
+        """
+        values: dict[str, Any] = {}
+        for name in NUMBERS:
+            old, new = getattr(before, name), getattr(self, name)
+            values[name] = new if new is None or old is None else max(new - old, 0)
+        if self.total is not None:
+            values["tokens"] = max(self.total - (before.total or 0), 0)
+            if sum(values[name] or 0 for name in PARTS) > values["tokens"]:
+                values |= dict.fromkeys(PARTS)
+        return Figures(**values, **{name: getattr(self, name) for name in TEXTS}, is_derived=True)
 
     def plus(self, other: Figures) -> Figures:
         """Return the sum with figures of other work; what one of them doesn't know the other tells."""

@@ -15,7 +15,7 @@ from django.conf import settings
 from autopack_site.kernel import clock
 from runs import budgets, caps, costs, rows
 from runs.figures import Figures, names_of, read
-from runs.models import Attempt, Meter
+from runs.models import Attempt, Meter, Phase
 from strategy.limits import dollars
 
 NOTICE_PERCENT = 80
@@ -219,6 +219,20 @@ def book_late(attempt: Attempt, usage: budgets.Usage) -> bool:
     if is_news:
         budgets.book_late(attempt, usage)
     return is_news
+
+
+def book_alone(phase: Phase, kind: caps.Envelope, before: Figures, usage: budgets.Usage) -> bool:
+    """Book usage that came for no attempt, beyond `before`: what is booked of the same work already.
+
+    Tell whether anything was booked.
+    """
+    figures, _lower = before.grown(read({**usage.detail, "tokens": usage.tokens}))
+    today = clock.now().date()
+    known, cost = (costs.on(today, part, phase.limits).micro_usd for part in (before, figures))
+    more = budgets.Amount((figures.total or 0) - (before.total or 0), max((cost or 0) - (known or 0), 0))
+    if more:
+        budgets.book_alone(phase, kind, more, usage.source)
+    return bool(more)
 
 
 def _is_more(before: int | None, now: int | None) -> bool:

@@ -167,6 +167,8 @@ def in_turn(run_id: str, phase_id: str, work: Callable[[], T], *, wait_s: float)
     try:
         return work()
     except PhaseNotReady as early:
+        if not early.is_early:
+            raise  # it is booked as late: taken now, it would be booked twice
         deadline = time.monotonic() + wait_s
         try:
             with waiters.place():

@@ -15,6 +15,7 @@ from integration.console.side_by_side import SHOWN_BYTES, ShownPatch, show
 from integration.models import GateRun
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Lease, Meter, TokenEntry
+from runs.services.late import DELIVERY
 
 SHOWN_JSON_CHARS = 20_000
 _ENDED = frozenset(
@@ -79,7 +80,7 @@ def load(attempt_id: str) -> AttemptPage:
         entries=tuple(TokenEntry.objects.filter(attempt=attempt).order_by("id")),
         meter=getattr(attempt, "meter", None),
         usage=_rows(attempt.usage),
-        report=_rows(attempt.report),
+        report=_rows({name: value for name, value in attempt.report.items() if name != DELIVERY}),
     )
 
 

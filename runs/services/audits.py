@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, replace
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
 from runs import budgets, meters, outbox, ports
 from runs.endings import close_attempt, fail_phase, release
-from runs.errors import LeaseHeld, NoAudit, PatchChanged
+from runs.errors import LeaseHeld, NoAudit, PatchChanged, StaleLease
 from runs.judgement import next_number, open_audit, requeue
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Phase, Run
 from runs.ports import IssueReport
 from runs.services.builds import patch_hash
+from runs.services.late import DELIVERY, book_late, book_refused, delivery, rest_of
 from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
 from runs.supervisor import locked_run
 from runs.transitions import note
@@ -41,6 +44,12 @@ class AuditResult:
     confidence: str = "medium"
     patch_hash: str | None = None
 
+    @property
+    def work(self) -> str:
+        """Return what the verdict is known by when it comes again: a hash of what it says, and of which patch."""
+        said = [self.verdict, self.notes, self.patch_hash, *(patch_hash(p.patch) for p in self.patches)]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
 
 def request_audit(
     run_id: str, phase_id: str, *, focus: str, profile: str | None, context: str | None, by: str
@@ -56,10 +65,17 @@ def request_audit(
 
 
 def submit_audit(lease_id: str, *, fence: int, result: AuditResult) -> Attempt:
-    """Take an Auditor's verdict under its lease. Raises StaleLease, PatchChanged, Invalid."""
+    """Take an Auditor's verdict under its lease. Raises StaleLease, PatchChanged, NoAudit, Invalid.
+
+    Where it came too late the usage and the issues are booked all the same.
+    """
     _check(result)
-    with locked_run(run_id_of_lease(lease_id)) as run:
-        return _under(run, live_lease(lease_id, fence), result)
+    try:
+        with locked_run(run_id_of_lease(lease_id)) as run:
+            return _under(run, live_lease(lease_id, fence), result)
+    except StaleLease:
+        book_late(lease_id, result.usage, result.issues, work=result.work)
+        raise
 
 
 def _under(run: Run, lease: Lease, result: AuditResult) -> Attempt:
@@ -73,22 +89,42 @@ def _under(run: Run, lease: Lease, result: AuditResult) -> Attempt:
 def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: AuditResult) -> Attempt:
     """Take a verdict from a client that names no lease: under its own, on the open audit, or on the patch in force.
 
-    Raises LeaseHeld while another holds the phase, StaleLease, NoAudit when there is no patch to judge.
+    Raises LeaseHeld while another holds the phase, StaleLease, PatchChanged, NoAudit when there is no patch to judge.
+    What was seen and used is booked first where it came too late; not where nothing is built yet.
     """
     _check(result)
+    try:
+        return _take_unleased(run_id, phase_id, agent, result)
+    except (LeaseHeld, NoAudit, PatchChanged, StaleLease) as refusal:
+        if not getattr(refusal, "is_early", False):
+            book_refused(
+                run_id,
+                phase_id,
+                agent=agent,
+                kind="audit",
+                work=result.work,
+                usage=result.usage,
+                issues=result.issues,
+            )
+        raise
+
+
+def _take_unleased(run_id: str, phase_id: str, agent: str, result: AuditResult) -> Attempt:
     with locked_run(run_id) as run:
         phase = phase_of(run, phase_id)
         lease = phase.leases.live().first()
         if lease is not None and lease.owner != agent:
             raise LeaseHeld(f"{lease.owner} holds phase {phase_id}")
+        usage, issues = rest_of(phase, agent, result.work, result.usage, result.issues)
+        result = replace(result, usage=usage, issues=issues)
         if lease is not None:
             return _under(run, live_lease(lease.pk, lease.fence), result)
-        ports.ledger().record(phase.pk, result.issues, reporter=agent)
         audit = phase.attempts.filter(kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED).first()
         if audit is None:
             target = phase.attempts.builds().order_by("-created_at").first()
-            if target is None or run.state not in LIVE_RUN_STATES or phase.is_terminal:
-                raise NoAudit(f"Phase {phase_id} has no patch to judge")
+            has_ended = run.state not in LIVE_RUN_STATES or phase.is_terminal
+            if target is None or has_ended:
+                raise NoAudit(f"Phase {phase_id} has no patch to judge", is_early=not has_ended)
             purpose = Attempt.Purpose.FAILURE if target.ended_at else Attempt.Purpose.APPROVAL
             audit = open_audit(
                 phase, target, purpose, profile=(phase.audit_request or {}).get("profile") or ""
@@ -96,8 +132,7 @@ def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: Aud
         _same_patch(audit, result)
         audit.agent = agent
         outbox.settle("agent.work", f"{phase.pk}:audit")
-        bare = AuditResult(**{**result.__dict__, "issues": ()})
-        return _decide(run, phase, audit, bare, agent)
+        return _decide(run, phase, audit, result, agent)
 
 
 def _check(result: AuditResult) -> None:
@@ -125,7 +160,11 @@ def _decide(run: Run, phase: Phase, audit: Attempt, result: AuditResult, by: str
     meters.settle(audit, result.usage, reason="verdict submitted")
     audit.state, audit.verdict, audit.notes = AttemptState.DECIDED, result.verdict, result.notes[:20_000]
     audit.agent = by
-    audit.report = {"confidence": result.confidence, "patches": [p.description for p in result.patches]}
+    audit.report = {
+        "confidence": result.confidence,
+        "patches": [p.description for p in result.patches],
+        DELIVERY: delivery(result.work, result.issues),
+    }
     audit.submitted_at = audit.ended_at = clock.now()
     audit.save()
     Phase.objects.filter(pk=phase.pk).update(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -15,10 +16,10 @@ from runs.errors import LeaseHeld, NoBuild, PhaseNotReady, StaleLease
 from runs.figures import Figures
 from runs.judgement import fail_audit, fail_build, lose_to_environment, stop_spent
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
-from runs.models import Attempt, Lease, Run
+from runs.models import Attempt, Lease, Phase, Run
 from runs.ports import IssueReport
 from runs.services.claims import grant, open_build
-from runs.services.late import book_late
+from runs.services.late import DELIVERY, book_late, book_refused, delivery, rest_of
 from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
 from runs.supervisor import locked_run
 from runs.transitions import note
@@ -36,6 +37,14 @@ class BuildResult:
     notes: str = ""
     issues: tuple[IssueReport, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def work(self) -> str:
+        """Return what the result is known by when it comes again: its patch, or without one all that it says."""
+        if self.patch.strip():
+            return patch_hash(self.patch)
+        said = [self.status, self.notes, self.usage.tokens, self.usage.detail, self.report]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def patch_hash(patch: bytes) -> str:
@@ -56,7 +65,7 @@ def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
                 raise NoBuild("This lease is for an audit, not for a build")
             return _take(run, lease, result)
     except StaleLease:
-        book_late(lease_id, result.usage, result.issues)
+        book_late(lease_id, result.usage, result.issues, work=result.work)
         raise
 
 
@@ -64,9 +73,9 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
     """Claim a phase that nobody holds and submit its result in the same transaction (existing clients).
 
     One that the agent holds itself is submitted under that lease. Raises RunNotFound, PhaseNotFound, LeaseHeld
-    (another's), StaleLease, NoBuild, PhaseNotReady, CategoryNotTaken. Late usage and issues are booked first.
+    (another's), StaleLease, NoBuild, PhaseNotReady, CategoryNotTaken. What was seen and used is booked first where it
+    came too late; where it came too early nothing is: the same result may still be taken.
     """
-    lease: Lease | None = None
     try:
         with locked_run(run_id) as run:
             phase = phase_of(run, phase_id)
@@ -77,23 +86,30 @@ def submit_build_unleased(run_id: str, phase_id: str, *, agent: str, result: Bui
                 held = live_lease(lease.pk, lease.fence)
                 if held.attempt.kind != Attempt.Kind.BUILD:
                     raise NoBuild("This lease is for an audit, not for a build")
-                return _take(run, held, result)
+                return _take(run, held, _rest(phase, agent, result))
             if run.state not in LIVE_RUN_STATES or phase.state != PhaseState.QUEUED or phase.ready_at is None:
+                is_early = phase.state == PhaseState.QUEUED and not run.is_terminal
                 raise PhaseNotReady(
                     f"Phase {phase_id} takes no result now: the run is {run.state}, the phase {phase.state}",
                     state=phase.state,
+                    is_early=is_early,
                 )
             agents.must_take(run, phase, agent, "build")
             attempt = open_build(run, phase, agent)
             claim = grant(run, phase, attempt, agent=agent, ttl_s=settings.LEASE_TTL_S)
             outbox.settle("agent.work", f"{phase.pk}:build")
-            return _take(run, live_lease(claim.lease_id, claim.fence), result)
-    except PhaseNotReady:
-        _book_late_on_phase(run_id, phase_id, agent, result)
-        raise
-    except StaleLease:
-        if lease is not None:
-            book_late(lease.pk, result.usage, result.issues)
+            return _take(run, live_lease(claim.lease_id, claim.fence), _rest(phase, agent, result))
+    except (LeaseHeld, NoBuild, PhaseNotReady, StaleLease) as refusal:
+        if not getattr(refusal, "is_early", False):
+            book_refused(
+                run_id,
+                phase_id,
+                agent=agent,
+                kind="build",
+                work=result.work,
+                usage=result.usage,
+                issues=result.issues,
+            )
         raise
 
 
@@ -130,6 +146,11 @@ def fail_attempt(
         fail_build(run, phase, attempt, cause, AttemptState.FAILED, code, reason)
 
 
+def _rest(phase: Phase, agent: str, result: BuildResult) -> BuildResult:
+    usage, issues = rest_of(phase, agent, result.work, result.usage, result.issues)
+    return replace(result, usage=usage, issues=issues)
+
+
 def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
     attempt, phase = lease.attempt, lease.phase
     release(lease, "submitted")
@@ -137,9 +158,13 @@ def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
     spent = meters.spent_cap(attempt)
     meters.settle(attempt, result.usage, reason="result submitted")
     attempt.notes = result.notes[:20_000]
-    attempt.report = {**result.report, "needs_review": result.status == "needs_review"}
     attempt.submitted_at = clock.now()
     attempt.patch, attempt.patch_hash = result.patch, patch_hash(result.patch)
+    attempt.report = {
+        **result.report,
+        "needs_review": result.status == "needs_review",
+        DELIVERY: delivery(result.work, result.issues),
+    }
     if result.status in ("success", "needs_review") and result.patch.strip():
         attempt.state = AttemptState.SUBMITTED
         attempt.save()
@@ -161,16 +186,3 @@ def _take(run: Run, lease: Lease, result: BuildResult) -> Attempt:
     attempt.save(update_fields=["fingerprint"])
     fail_build(run, phase, attempt, cause, AttemptState.FAILED, code, reason)
     return attempt
-
-
-def _book_late_on_phase(run_id: str, phase_id: str, agent: str, result: BuildResult) -> None:
-    with locked_run(run_id) as run:
-        phase = phase_of(run, phase_id)
-        if not phase.is_terminal and not run.is_terminal:
-            return
-        last = phase.attempts.builds().select_related("phase").order_by("-created_at").first()
-        if last is not None and last.agent == agent and result.usage.tokens and last.tokens_used is None:
-            meters.book_late(last, result.usage)
-        base = last.base_commit if last is not None and last.agent == agent else ""
-        ports.ledger().record(phase.pk, result.issues, reporter=agent, base=base)
-        note(phase, "late_result", who=agent)
