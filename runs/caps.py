@@ -197,6 +197,18 @@ def issue_breach(run: Run) -> Breach | None:
     return None
 
 
+def tier_issue_breach(tier: Tier) -> Breach | None:
+    """Return the tier's issue cap if more issues were seen in it than it tolerates; of both that of major ones."""
+    for severity, seen, most in (
+        ("major", tier.major_issues_count, tier.max_major_issues),
+        ("minor", tier.minor_issues_count, tier.max_minor_issues),
+    ):
+        if seen > most:
+            name = f"tier_max_{severity}_issues_tolerated"
+            return Breach(name, "tier", f"{seen} {severity} issues, {most} are tolerated")
+    return None
+
+
 def gate_breach(tier: Tier) -> Breach | None:
     """Return the tier's gate-run cap if one more gate would break it."""
     if tier.ci_runs_used + 1 > tier.ci_run_cap:

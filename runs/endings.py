@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autopack_site.kernel import clock
-from runs import budgets, meters, outbox, ports
+from runs import budgets, caps, meters, outbox, ports
 from runs.lifecycle import CAUSE_EVENTS, AttemptState, Cause, PhaseState, RunState, TierState
 from runs.models import Attempt, Lease, Phase, Run, Tier
 from runs.transitions import SYSTEM, move, note
@@ -78,12 +78,7 @@ def close_tier(tier: Tier, phases: list[Phase]) -> None:
 
 def cleanliness(tier: Tier, *, failed: bool = False) -> str:
     """Return `clean` or `not_clean`: failed, or more issues than the strategy tolerates."""
-    dirty = (
-        failed
-        or tier.minor_issues_count > tier.max_minor_issues
-        or tier.major_issues_count > tier.max_major_issues
-    )
-    return "not_clean" if dirty else "clean"
+    return "not_clean" if failed or caps.tier_issue_breach(tier) else "clean"
 
 
 def end_run(run: Run, cause: Cause, code: str, reason: str, *, who: str = SYSTEM) -> None:

@@ -223,7 +223,8 @@ def _walk_tiers(run: Run, phases: list[Phase]) -> None:
                 run,
                 Cause.REVIEW,
                 "major-issue",
-                f"Safety-critical tier {tier.tier_id} has {tier.major_issues_count} major issues",
+                f"Safety-critical tier {tier.tier_id} has {tier.major_issues_count} major issues, "
+                f"{tier.max_major_issues} are tolerated: tier_max_major_issues_tolerated",
             )
             return
         _schedule(run, tier, mine, phases)
@@ -260,14 +261,19 @@ def _stops_the_run(run: Run, tier: Tier, phases: list[Phase]) -> bool:
         if failed:
             finish_run(run)
         else:
-            end_run(
-                run,
-                Cause.BUDGET,
-                "tier_max_minor_issues_tolerated",
-                f"Tier {tier.tier_id} is not clean and the run goes one tier at a time",
-            )
+            _end_for_dirt(run, tier, phases)
         return True
     return False
+
+
+def _end_for_dirt(run: Run, tier: Tier, phases: list[Phase]) -> None:
+    """End a run that goes one tier at a time: its tier has too many issues, or was skipped whole."""
+    scope = f"Tier {tier.tier_id} is not clean and the run goes one tier at a time"
+    if breach := caps.tier_issue_breach(tier):
+        end_run(run, Cause.BUDGET, breach.limit, f"{scope}: {breach.detail}")
+        return
+    first = phases[0]
+    end_run(run, Cause.REVIEW, first.failure_code, f"{scope}: {first.phase_id}: {first.failure_reason}")
 
 
 def _schedule(run: Run, tier: Tier, phases: list[Phase], every: list[Phase]) -> None:

@@ -249,4 +249,7 @@ def _no_attempt_left(phase: Phase, audit: Attempt, result: AuditResult) -> None:
         if target.is_policy_refusal:
             fail_phase(phase, Cause.POLICY, target.failure_code, target.failure_reason)
             return
-    fail_phase(phase, Cause.REVIEW, "attempts-exhausted", result.notes or "No attempt is left to revise")
+    maximum = phase.limits["max_builder_attempts"]
+    reason = result.notes[:2000] or "The auditor wants it revised"
+    reason = f"{reason} (all {maximum} builder attempts are used: max_builder_attempts)"
+    fail_phase(phase, Cause.REVIEW, "attempts-exhausted", reason)

@@ -17,6 +17,7 @@ from runs import ports, services, supervisor
 from runs.budgets import Usage
 from runs.errors import StaleLease
 from runs.figures import Figures
+from runs.lifecycle import PhaseState
 from runs.models import Attempt, Lease, Run, TokenEntry
 from runs.ports import IssueReport
 from runs.promotion import is_eligible
@@ -27,6 +28,8 @@ from tests.flows.world import World
 
 pytestmark = pytest.mark.real
 OUT = "DONE_FAILED_BUDGET_EXHAUSTED"
+REVIEW = "DONE_FAILED_REQUIRES_HUMAN_REVIEW"
+ONE_TIER = {"rules": [{"id": "narrow", "set": {"run_scope": "single_tier"}}]}
 ONE, TWO = ({"phase_id": name, "task_category": "docs"} for name in ("one", "two"))
 Act = Callable[[Run], None]
 
@@ -111,10 +114,22 @@ def auditing(tokens: int) -> Act:
     return act
 
 
-def see(run: Run) -> None:
-    found = [IssueReport(f"minor-{number}", "minor", "probe", "odd") for number in range(9)]
-    ports.ledger().record(hand.phase_of(run, "one").pk, found, reporter="tests")
+def auditing_both(run: Run) -> None:
+    """Have the audit of one phase use so much of the tier's that the other's is not paid for."""
+    audit(run, "one", used(70_000), "approve")
+    merge.merge(Attempt.objects.get(phase=hand.phase_of(run, "one"), kind="build").pk)
     supervisor.step(run.pk)
+    ask(run, "two")
+
+
+def seeing(minor: int = 0, major: int = 0) -> Act:
+    def act(run: Run) -> None:
+        kinds = ["minor"] * minor + ["major"] * major
+        found = [IssueReport(f"{kind}-{number}", kind, "probe", "odd") for number, kind in enumerate(kinds)]
+        ports.ledger().record(hand.phase_of(run, "one").pk, found, reporter="tests")
+        supervisor.step(run.pk)
+
+    return act
 
 
 def over_time(run: Run) -> None:
@@ -143,13 +158,17 @@ CAPS: list[tuple[str, dict[str, Any], Act, str]] = [
     ("audit_token_cap", docs(audit_token_cap=900, max_auditor_attempts=3), auditing(900), OUT),
     ("run_audit_token_cap", {"run_audit_token_cap": 70_000, **docs(max_auditor_attempts=3)},
      auditing(31_000), OUT),
+    ("tier_audit_token_cap", docs(audit_token_cap=80_000, tier_token_cap_multiplier=0.5), auditing_both, OUT),
     # -- during
     ("max_attempt_tokens", docs(max_builder_attempts=1), lambda run: spend(run, "one", tokens=100_000), OUT),
     ("max_attempt_cost_usd", docs(incident_cost_cap_usd=2, max_builder_attempts=1),
      lambda run: spend(run, "one", tokens=5, cost_micro_usd=1_000_000), OUT),
     ("max_turns", docs(max_turns=4, max_builder_attempts=1), lambda run: spend(run, "one", tokens=5, turns=4), OUT),
     # -- what is counted, not spent
-    ("run_max_minor_issues_total", {}, see, OUT),
+    ("run_max_minor_issues_total", {}, seeing(minor=9), OUT),
+    ("tier_max_minor_issues_tolerated", ONE_TIER, seeing(minor=5), OUT),
+    ("tier_max_major_issues_tolerated", ONE_TIER, seeing(major=1), OUT),
+    ("major-issue", {"default_safety_profile": "safety_critical"}, seeing(major=1), REVIEW),
     ("run_max_duration_minutes", {}, over_time, OUT),
 ]  # fmt: skip
 
@@ -186,6 +205,7 @@ ZEROS: list[tuple[str, dict[str, Any]]] = [
     ("build_token_cap", docs(build_token_cap=0)),
     ("incident_cost_cap_usd", docs(incident_cost_cap_usd=0)),
     ("max_attempt_tokens", {"rules": [{"id": "none", "set": {"max_attempt_tokens": 0}}]}),
+    ("max_attempt_cost_usd", {"rules": [{"id": "none", "set": {"max_attempt_cost_usd": 0}}]}),
     ("max_builder_attempts", docs(max_builder_attempts=0)),
     ("max_turns", docs(max_turns=0)),
     ("run_max_duration_minutes", {"run_max_duration_minutes": 0}),
@@ -201,6 +221,61 @@ def test_zero_is_zero_no_attempt_starts_and_the_cap_is_named(
     # the run's cap of 0 is every phase's too, and a phase's its tier's: the cause is named
     assert (ended, cap in codes) == (OUT, True), codes
     assert not Attempt.objects.filter(run=run).exists()
+
+
+ZERO_AUDITS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("audit_token_cap", docs(audit_token_cap=0), "audit_token_cap", OUT),
+    ("run_audit_token_cap", {"run_audit_token_cap": 0}, "run_audit_token_cap", OUT),
+    ("max_auditor_attempts", docs(max_auditor_attempts=0), "audits-exhausted", REVIEW),
+]
+
+
+@pytest.mark.parametrize(
+    ("cap", "ruleset", "code", "state"), ZERO_AUDITS, ids=[row[0] for row in ZERO_AUDITS]
+)
+def test_zero_is_zero_no_audit_starts_and_the_cap_is_named(
+    world: World, cap: str, ruleset: dict[str, Any], code: str, state: str
+) -> None:
+    run = begun(world, ruleset)
+    ask(run, "one")
+    phase = hand.phase_of(run, "one")
+    assert (phase.state, phase.failure_code) == ("FAILED", code)
+    assert cap in f"{phase.failure_code} {phase.failure_reason}"
+    assert not Attempt.objects.filter(run=run, kind="audit").exists()
+    if (
+        what_broke(run)[0] == "PHASE_QUEUEING"
+    ):  # a cap of its own phase: the other one goes on, without an audit
+        land(run, "two", used())
+    assert what_broke(run)[0] == state
+
+
+def test_of_both_issue_caps_of_a_tier_the_major_one_is_named_and_says_its_count(world: World) -> None:
+    run = begun(world, ONE_TIER)
+    seeing(minor=5, major=2)(run)
+    land(run, "one", used())
+    land(run, "two", used())
+    assert what_broke(run)[0] == OUT
+    assert (run.failure_code, run.failure_reason) == (
+        "tier_max_major_issues_tolerated",
+        "Tier t1 is not clean and the run goes one tier at a time: 2 major issues, 0 are tolerated",
+    )
+
+
+def test_a_tier_that_was_skipped_whole_names_no_issue_cap(world: World) -> None:
+    run = begun(world, ONE_TIER)
+    for name in ("one", "two"):
+        services.set_phase_state(run.pk, name, state=PhaseState.SKIPPED, by="tests", why="not today")
+        supervisor.step(run.pk)
+    assert (what_broke(run)[0], run.failure_code) == (REVIEW, "operator-skipped")
+
+
+def test_audits_that_never_agree_are_exhausted_and_their_cap_is_named(world: World) -> None:
+    run = begun(world, docs(max_builder_attempts=3, max_auditor_attempts=1))
+    audit(run, "one", used(5))
+    hand.green(run, "one")  # asked for once, the audit stays asked for
+    phase = hand.phase_of(run, "one")
+    assert (phase.failure_cause, phase.failure_code) == ("review", "audits-exhausted")
+    assert phase.failure_reason == "All 1 audits are used (max_auditor_attempts)"
 
 
 def test_a_plan_of_more_phases_than_allowed_is_refused_before_it_is_a_run(world: World) -> None:

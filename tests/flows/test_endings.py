@@ -204,7 +204,10 @@ def test_audits_that_never_agree_are_exhausted(world: World) -> None:
     world.project(builder=builder, auditor=REVISE, gate=GREEN)
     run = world.ended(world.start(world.plan(RISKY, "two")))
     assert run.state == "DONE_FAILED_REQUIRES_HUMAN_REVIEW", world.history(run)
-    assert run.failure_code in ("audits-exhausted", "attempts-exhausted")
+    # two builds and three audits are allowed: the builds are used up first
+    assert run.failure_code == "attempts-exhausted"
+    assert "(all 2 builder attempts are used: max_builder_attempts)" in str(run.failure_reason)
+    assert Phase.objects.get(run=run, phase_id=RISKY["phase_id"]).auditor_attempts == 2
     assert world.commits(run) == ["two: two"]
 
 
