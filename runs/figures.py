@@ -25,16 +25,19 @@ def count_of(value: Any) -> int | None:
 
 
 def micro_usd_of(value: Any) -> int | None:
-    """Return dollars as millionths; None for what is no amount. A float is taken as it is written."""
+    """Return dollars as millionths, MAX_USD at the most; None for what is no amount.
+
+    A float is taken as it is written. An absurd amount is no unknown one: unknown would meet no cap.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return None
     try:
         amount = Decimal(str(value)[:40])
     except InvalidOperation:
         return None
-    if not amount.is_finite() or not 0 <= amount <= MAX_USD:
+    if not amount.is_finite() or amount < 0:
         return None
-    return int((amount * MICRO).to_integral_value())
+    return int((min(amount, Decimal(MAX_USD)) * MICRO).to_integral_value())
 
 
 def text_of(value: Any) -> str:

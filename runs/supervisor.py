@@ -283,7 +283,11 @@ def _schedule(run: Run, tier: Tier, phases: list[Phase], every: list[Phase]) -> 
         return
     by_id = {phase.phase_id: phase for phase in every}
     for phase in phases:
-        if phase.state != PhaseState.QUEUED or phase.ready_at is not None:
+        if phase.state != PhaseState.QUEUED:
+            continue
+        if phase.ready_at is not None:  # what it was promised may have been spent since: by others, or late
+            if _is_broken(run, tier, phase) and run.is_terminal:
+                return
             continue
         earlier = phases[: phases.index(phase)]
         if lacking := _broken_dependency(phase, by_id):
@@ -308,12 +312,20 @@ def _is_turn(phase: Phase, earlier: list[Phase], by_id: dict[str, Phase]) -> boo
     return all(by_id[name].state == PhaseState.COMPLETE for name in phase.depends_on)
 
 
+def _is_broken(run: Run, tier: Tier, phase: Phase) -> bool:
+    """End the phase, or its run, where a cap lets no further build start; tell whether that is so."""
+    breach = caps.start_breach(run, tier, phase, "build")
+    if breach is None:
+        return False
+    if breach.level == "run":
+        end_run(run, Cause.BUDGET, breach.limit, breach.detail)
+    else:
+        fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
+    return True
+
+
 def _make_ready(run: Run, tier: Tier, phase: Phase) -> None:
-    if breach := caps.start_breach(run, tier, phase, "build"):
-        if breach.level == "run":
-            end_run(run, Cause.BUDGET, breach.limit, breach.detail)
-        else:
-            fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
+    if _is_broken(run, tier, phase):
         return
     if caps.must_wait(run, tier, phase, "build"):
         return

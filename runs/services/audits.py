@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
-from runs import budgets, meters, outbox, ports
+from runs import agents, budgets, meters, outbox, ports
 from runs.endings import close_attempt, fail_phase, release
 from runs.errors import LeaseHeld, NoAudit, PatchChanged, StaleLease
 from runs.judgement import next_number, open_audit, requeue
-from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
+from runs.lifecycle import LIVE_PHASE_STATES, LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Phase, Run
 from runs.ports import IssueReport
 from runs.services.builds import patch_hash
 from runs.services.late import DELIVERY, book_late, book_refused, delivery, rest_of
 from runs.services.lookup import live_lease, phase_of, reload, run_id_of_lease
 from runs.supervisor import locked_run
-from runs.transitions import note
+from runs.transitions import move, note
 
 VERDICTS = ("approve", "revise", "escalate")
 
@@ -89,7 +89,8 @@ def _under(run: Run, lease: Lease, result: AuditResult) -> Attempt:
 def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: AuditResult) -> Attempt:
     """Take a verdict from a client that names no lease: under its own, on the open audit, or on the patch in force.
 
-    Raises LeaseHeld while another holds the phase, StaleLease, PatchChanged, NoAudit when there is no patch to judge.
+    Raises LeaseHeld while another holds the phase, StaleLease, PatchChanged, CategoryNotTaken, NoAudit when there is
+    no patch to judge, or none that waits: what is landing on the branch is decided.
     What was seen and used is booked first where it came too late; not where nothing is built yet.
     """
     _check(result)
@@ -119,6 +120,9 @@ def _take_unleased(run_id: str, phase_id: str, agent: str, result: AuditResult) 
         result = replace(result, usage=usage, issues=issues)
         if lease is not None:
             return _under(run, live_lease(lease.pk, lease.fence), result)
+        if phase.attempts.filter(state=AttemptState.MERGING).exists():
+            raise NoAudit(f"The candidate of phase {phase_id} is landing on the branch: it is decided")
+        agents.must_take(run, phase, agent, "audit")
         audit = phase.attempts.filter(kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED).first()
         if audit is None:
             target = phase.attempts.builds().order_by("-created_at").first()
@@ -206,7 +210,7 @@ def _revise(run: Run, phase: Phase, audit: Attempt, result: AuditResult) -> None
     if suggestion is not None:
         _try_patch(run, phase, audit, suggestion)
     elif phase.builder_attempts < int(phase.limits["max_builder_attempts"]):
-        if phase.state in (PhaseState.GATE, PhaseState.CI_RUNNING):
+        if phase.state in LIVE_PHASE_STATES:
             requeue(phase, result.notes[:500])
     else:
         _no_attempt_left(phase, audit, result)
@@ -221,6 +225,8 @@ def _drop_target(phase: Phase, target: Attempt, why: str) -> None:
 
 
 def _try_patch(run: Run, phase: Phase, audit: Attempt, suggestion: SuggestedPatch) -> None:
+    if phase.state == PhaseState.QUEUED:  # it is worked on from here on: no builder may claim it beside
+        move(phase, "claimed", who=audit.agent)
     attempt = Attempt.objects.create(
         run=run,
         phase=phase,

@@ -13,11 +13,11 @@ from django.db.models import F
 from autopack_site.kernel import clock
 from runs import agents, budgets, caps, meters, outbox
 from runs.brief import brief_for
-from runs.endings import release
+from runs.endings import fail_phase, release
 from runs.errors import LeaseHeld, PhaseNotReady, RunEnded, StaleLease
 from runs.figures import Figures
 from runs.judgement import give_back, next_number
-from runs.lifecycle import LIVE_RUN_STATES, AttemptState, PhaseState
+from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Meter, Phase, Run
 from runs.services.late import book_late
 from runs.services.lookup import live_lease, phase_of, run_id_of_lease
@@ -77,20 +77,25 @@ def claim_phase(
             return None
         phase, attempt = found
         paid_by: caps.Envelope = "audit" if kind == "audit" else "build"
-        if caps.must_wait(run, phase.tier, phase, paid_by):
-            if phase_id is not None:
-                raise PhaseNotReady(
-                    "Other attempts hold the tokens or the money that this one needs", waits_for="tokens"
-                )
-            if phase_pk is not None:  # a command agent: nobody else would wake it again
-                wait_s = settings.OUTBOX_RESEND_S
-                outbox.enqueue(
-                    "agent.work", f"{phase_pk}:{kind}", delay_s=wait_s, phase_pk=phase_pk, kind=kind
-                )
-            return None
-        if attempt is None:
-            attempt = open_build(run, phase, agent)
-        return grant(run, phase, attempt, agent=agent, ttl_s=ttl_s or settings.LEASE_TTL_S)
+        breach = None
+        if not caps.must_wait(run, phase.tier, phase, paid_by):
+            if attempt is None:
+                attempt = open_build(run, phase, agent)
+            return grant(run, phase, attempt, agent=agent, ttl_s=ttl_s or settings.LEASE_TTL_S)
+        if kind == "audit":  # of builds the supervisor sees to it
+            breach = caps.spending_breach(run, phase.tier, phase, paid_by)
+        if breach is not None:  # what it needs was spent since it was asked for: nobody gives that back
+            fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
+        elif phase_id is not None:
+            raise PhaseNotReady(
+                "Other attempts hold the tokens or the money that this one needs", waits_for="tokens"
+            )
+        elif phase_pk is not None:  # a command agent: nobody else would wake it again
+            wait_s = settings.OUTBOX_RESEND_S
+            outbox.enqueue("agent.work", f"{phase_pk}:{kind}", delay_s=wait_s, phase_pk=phase_pk, kind=kind)
+    if breach is not None and phase_id is not None:
+        raise PhaseNotReady(f"Phase {phase_id} has failed: {breach.limit}", state=PhaseState.FAILED)
+    return None
 
 
 def _find(
