@@ -27,9 +27,9 @@ RULESET: dict[str, Any] = {
         {
             "id": f"rule-{n}",
             "when": {
-                "category": CATEGORIES[n % 5],
+                "category": [CATEGORIES[n % 5]],
                 "paths": [f"src/part_{n}/**"],
-                "backlog": {"open_at_least": n},
+                "backlog": {"open_at_least": 1 + n},
             },
             "set": {"incident_token_cap": 200_000 - n * 1000, "max_builder_attempts": 1 + n % 3},
         }
