@@ -20,7 +20,7 @@ from runs.transitions import move
 from strategy.limits import cap_of, micro_usd
 from strategy.models import Project
 from strategy.services import compile_for, freeze, phase_limit_for, project_for
-from strategy.types import CompiledStrategy, PhaseSpec, Plan, RunOptions, TierSpec
+from strategy.types import BacklogItem, CompiledStrategy, PhaseSpec, Plan, RunOptions, TierSpec
 
 _put_run, _put_tiers, _put_phases = PreparedInsert(Run), PreparedInsert(Tier), PreparedInsert(Phase)
 
@@ -39,22 +39,8 @@ def start_run(
     Raises Invalid (422: bad ids, duplicates, cycles), UnknownTier and RunExists (400), TooManyPhases and
     NoProject (422). A refused start leaves no row.
     """
-    if not is_valid_id(run_id):
-        raise Invalid([problem("value_error", ["body", "run", "run_id"], f"A run id is {ID_RULE}")])
-    if run_id.startswith(("project_issue_backlog", "project_ruleset_")):
-        text = "This id is the name of a project's own file beside the runs' folders"
-        raise Invalid([problem("reserved", ["body", "run", "run_id"], text)])
-    check_plan(plan)
-    project = project_for(project_id)
-    if rows.run_begun(run_id):
-        raise RunExists(f"Run {run_id} already exists")
-    try:
-        with transaction.atomic():
-            return _create(run_id, project, plan, options, by, previous)
-    except IntegrityError as error:
-        if Run.objects.filter(pk=run_id).exists():
-            raise RunExists(f"Run {run_id} already exists") from error
-        raise
+    _check_id(run_id)
+    return _start(run_id, project_for(project_id), plan, options, by, previous)
 
 
 def start_plan_document(
@@ -63,39 +49,77 @@ def start_plan_document(
     """Start the run, or the linked runs, of a plan document (SPEC section 4).
 
     A plan of more phases than one run may hold is split by tier and dependency into `{run_id}`, `{run_id}.2`, ...;
-    each starts from the branch of the one before, after that succeeded. Returns the runs in order.
+    each starts from the branch of the one before, after that succeeded. Returns the runs in order. Raises like
+    `start_run`; a refused start leaves no row.
     """
     plan = parse_plan_document(text)
     check_plan(plan)
+    _check_id(run_id)
     project = project_for(project_id)
-    limit = phase_limit_for(project, ports.ledger().backlog(project.pk), plan, options=options)
-    parts = split_plan(plan, limit)
     runs: list[Run] = []
     with transaction.atomic():
+        # rules may ask for the backlog: the limit that splits the plan is that of the backlog which the runs are
+        # compiled with, aged by this start
+        backlog = _backlog_at_start(run_id, project, None)
+        parts = split_plan(plan, phase_limit_for(project, backlog, plan, options=options))
         for name, part in zip(part_ids(run_id, len(parts)), parts, strict=True):
+            _check_id(name)
             previous = runs[-1] if runs else None
-            runs.append(
-                start_run(
-                    name,
-                    project_id=project.project_id,
-                    plan=part.plan,
-                    options=options,
-                    by=by,
-                    previous=previous,
-                )
-            )
+            runs.append(_start(name, project, part.plan, options, by, previous, backlog))
     return runs
 
 
-def _create(
-    run_id: str, project: Project, plan: Plan, options: RunOptions, by: str, previous: Run | None
+def _check_id(run_id: str) -> None:
+    if not is_valid_id(run_id):
+        raise Invalid([problem("value_error", ["body", "run", "run_id"], f"A run id is {ID_RULE}")])
+    if run_id.startswith(("project_issue_backlog", "project_ruleset_")):
+        text = "This id is the name of a project's own file beside the runs' folders"
+        raise Invalid([problem("reserved", ["body", "run", "run_id"], text)])
+
+
+def _start(
+    run_id: str,
+    project: Project,
+    plan: Plan,
+    options: RunOptions,
+    by: str,
+    previous: Run | None,
+    backlog: list[BacklogItem] | None = None,
 ) -> Run:
+    check_plan(plan)
+    if rows.run_begun(run_id):
+        raise RunExists(f"Run {run_id} already exists")
+    try:
+        with transaction.atomic():
+            if backlog is None:
+                backlog = _backlog_at_start(run_id, project, previous)
+            return _create(run_id, project, plan, options, by, previous, backlog)
+    except IntegrityError as error:
+        if Run.objects.filter(pk=run_id).exists():
+            raise RunExists(f"Run {run_id} already exists") from error
+        raise
+
+
+def _backlog_at_start(run_id: str, project: Project, previous: Run | None) -> list[BacklogItem]:
+    """Age the project's backlog for the run and return it. Needs a transaction, which the run is to be made in."""
     ledger = ports.ledger()
     if previous is None:  # a later run of a split plan begins when the one before has ended
         ledger.begin_run(run_id, project.pk)
+    return ledger.backlog(project.pk)
+
+
+def _create(
+    run_id: str,
+    project: Project,
+    plan: Plan,
+    options: RunOptions,
+    by: str,
+    previous: Run | None,
+    backlog: list[BacklogItem],
+) -> Run:
     compiled = compile_for(
         project,
-        ledger.backlog(project.pk),
+        backlog,
         plan,
         run_id=run_id,
         options=options,

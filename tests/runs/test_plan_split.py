@@ -9,11 +9,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autopack_site.kernel.errors import Invalid
-from runs import services, supervisor
+from runs import ports, services, supervisor, trials
+from runs.errors import RunExists
 from runs.models import Run
-from runs.plan import check_plan
+from runs.plan import check_plan, parse_plan_document
 from runs.plan_checks import waits_for
 from runs.plan_split import parts_shown, split_plan
+from runs.ports import IssueReport
 from strategy.errors import TooManyPhases
 from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
 from tests.factories import make_project
@@ -118,3 +120,37 @@ def test_the_runs_of_a_split_plan_start_one_after_the_other() -> None:
     assert [Run.objects.get(pk=name).failure_code for name in ("big.2", "big.3")] == [
         "previous-run-failed"
     ] * 2
+
+
+@pytest.mark.django_db
+def test_a_plan_is_split_by_the_backlog_that_its_runs_are_compiled_with() -> None:
+    rule = {"id": "in-debt", "when": {"backlog": {"aged_at_least": 1}}, "set": {"run_max_phases": 3}}
+    project = make_project(ruleset={"rules": [rule]})
+    asked: Any = {"project_id": project.project_id, "options": RunOptions(), "by": "tests"}
+    small = Plan((A,), (phase(0),))
+    first = services.start_run("r0", plan=small, **asked)
+    seen = IssueReport("slow", "minor", "probe", "speed")
+    ports.ledger().record(first.phases.get().pk, [seen], reporter="tests")
+    for name in ("r1", "r2"):
+        services.start_run(name, plan=small, **asked)
+    text = "# Plan\n## One\n" + "".join(f"- Step {n}\n  id: s{n}\n  category: docs\n" for n in range(5))
+    assert trials.split_limit(project, parse_plan_document(text)) == 3, "of age by the start that comes"
+    runs = services.start_plan_document("big", text=text, **asked)
+    assert [(run.run_id, run.max_phases, run.phases.count()) for run in runs] == [
+        ("big", 3, 3), ("big.2", 3, 2)
+    ]  # fmt: skip
+    [entry] = ports.ledger().backlog(project.pk)
+    assert entry.age_in_runs == 3, "one start of a split plan ages once"
+
+
+@pytest.mark.django_db
+def test_a_plan_document_of_a_run_that_is_there_ages_nothing() -> None:
+    project = make_project()
+    asked: Any = {"project_id": project.project_id, "options": RunOptions(), "by": "tests"}
+    first = services.start_run("r0", plan=Plan((A,), (phase(0),)), **asked)
+    seen = IssueReport("slow", "minor", "probe", "speed")
+    ports.ledger().record(first.phases.get().pk, [seen], reporter="tests")
+    with pytest.raises(RunExists):
+        services.start_plan_document("r0", text="# Plan\n## One\n- Step\n", **asked)
+    [entry] = ports.ledger().backlog(project.pk)
+    assert entry.age_in_runs == 0
