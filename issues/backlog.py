@@ -35,13 +35,14 @@ from issues.sightings import ask_later, base_of
 from runs import rows
 from runs.models import Phase, Run, Tier
 from runs.ports import IssueReport
+from strategy.backlog import MOST_SEEN
 from strategy.models import Project, Ruleset
 from strategy.types import BacklogItem
 
 log = structlog.get_logger(__name__)
 SYSTEM = "autopack"
 MAX_MARKED_AT_START = 1000  # of each threshold; the sweep marks the rest
-MAX_ITEMS = 10_000  # live entries that a strategy looks at, the oldest first
+MAX_ITEMS = MOST_SEEN  # a strategy counts no more
 _put_entries = PreparedInsert(BacklogEntry, unique=["project", "issue_key"])
 _put_events = PreparedInsert(BacklogEvent)
 _tally = Prepared[BacklogTally](

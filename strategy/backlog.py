@@ -10,6 +10,7 @@ from typing import Any
 from strategy.types import BacklogItem
 
 OLDEST = 1000  # runs, or tiers: no ruleset has a threshold above (its JSON Schema)
+MOST_SEEN = 10_000  # live entries that a strategy looks at, the oldest first
 LIVE = frozenset({"open", "reopened", "needs_cleanup"})
 _Row = tuple[bool, bool, int, int, int]
 

@@ -174,7 +174,7 @@ def test_each_new_limit_is_explained_with_the_rule_behind_it() -> None:
 def test_lint_reads_unlimited_and_zero() -> None:
     assert lint.lint_ruleset({"run_token_cap": "unlimited", **of_docs(incident_token_cap="unlimited")}) == []
     codes = {finding.code for finding in lint.lint_ruleset({"run_token_cap": 0})}
-    assert codes == {"attempt-tokens-too-few"}
+    assert codes == {"nothing-starts"}
     found = lint.lint_ruleset({"run_token_cap": 5, **of_docs(incident_token_cap="unlimited")})
     assert "phase-cap-above-run-cap" in {finding.code for finding in found}
 

@@ -70,7 +70,100 @@ FINDINGS = [
      "aging-never", "safety_profiles.normal.minor_issue_aging_runs_threshold", 3),
     ("safety_profiles:\n  safety_critical:\n    minor_issue_aging_runs_threshold: 9\n", "profile-laxer-than-normal",
      "safety_profiles.safety_critical.minor_issue_aging_runs_threshold", 3),
+    ("rules:\n- id: short\n  set: {max_diff_lines: 5}\n- id: a\n  when: {diff_lines_at_least: 10}\n"
+     "  set: {auto_apply: false}\n", "rule-unreachable", "rules[1].when.diff_lines_at_least", 5),
+    ("rules:\n- id: a\n  when:\n    backlog:\n      aged_at_least: 20000\n  set: {run_max_phases: 9}\n",
+     "rule-unreachable", "rules[0].when.backlog.aged_at_least", 5),
+    ("rules:\n- id: a\n  set:\n    max_auditor_attempts: 0\n",
+     "no-audit-possible", "rules[0].set.max_auditor_attempts", 4),
+    ("rules:\n- id: a\n  set: {auto_apply: false}\n- id: b\n  when: {category: [docs]}\n"
+     "  set:\n    run_audit_token_cap: 0\n", "no-audit-possible", "rules[1].set", 6),
 ]  # fmt: skip
+
+
+def of_row(name: str, value: object, *, before: str = "", beside: str = "") -> tuple[str, str, int]:
+    """Return a text with the value in the row of docs, its field, and its line."""
+    text = f"{before}category_defaults:\n  docs:\n    {name}: {value}\n{beside}"
+    return text, f"category_defaults.docs.{name}", before.count("\n") + 3
+
+
+def of_rule(name: str, value: object, *, before: str = "", beside: str = "") -> tuple[str, str, int]:
+    """Return the same with the value in a rule."""
+    text = f"{before}rules:\n- id: a\n  when: {{category: [docs]}}\n  set:\n    {name}: {value}\n{beside}"
+    return text, f"rules[0].set.{name}", before.count("\n") + 5
+
+
+def of_run(name: str, value: object, *, beside: str = "") -> tuple[str, str, int]:
+    """Return the same with the value at the top of the ruleset."""
+    return f"{name}: {value}\n{beside}", name, 1
+
+
+# where the limit stands, and what is found there
+LIMITS = [
+    *((of_row(name, 0), "nothing-starts") for name in (
+        "max_builder_attempts", "incident_token_cap", "build_token_cap", "incident_cost_cap_usd", "max_turns",
+        "max_diff_lines",
+    )),
+    *((of_rule(name, 0), "nothing-starts") for name in (
+        "max_builder_attempts", "incident_token_cap", "build_token_cap", "incident_cost_cap_usd", "max_turns",
+        "max_diff_lines", "max_attempt_tokens", "max_attempt_cost_usd", "run_token_cap", "run_build_token_cap",
+        "run_cost_cap_usd", "run_max_phases", "run_max_duration_minutes",
+    )),
+    *((of_run(name, 0), "nothing-starts") for name in (
+        "run_token_cap", "run_build_token_cap", "run_cost_cap_usd", "run_max_phases", "run_max_duration_minutes",
+    )),
+    *((of_row(name, 10), "attempt-tokens-too-few") for name in ("build_token_cap", "audit_token_cap")),
+    *((of_rule(name, 10), "attempt-tokens-too-few") for name in (
+        "build_token_cap", "audit_token_cap", "run_build_token_cap", "run_audit_token_cap",
+    )),
+    *((of_run(name, 10), "attempt-tokens-too-few") for name in ("run_build_token_cap", "run_audit_token_cap")),
+    (of_row("incident_cost_cap_usd", 5, before="run_cost_cap_usd: 1\n"), "phase-cap-above-run-cap"),
+    (of_rule("incident_cost_cap_usd", 5, before="run_cost_cap_usd: 1\n"), "phase-cap-above-run-cap"),
+    (of_row("build_token_cap", 900_000), "part-above-whole"),
+    (of_rule("build_token_cap", 900_000), "part-above-whole"),
+    (of_row("audit_token_cap", 900_000), "part-above-whole"),
+    (of_rule("audit_token_cap", 9000, beside="    incident_token_cap: 8000\n"), "part-above-whole"),
+    (of_row("build_token_cap", 9000, before="run_build_token_cap: 5000\n"), "part-above-whole"),
+    (of_rule("audit_token_cap", 9000, before="run_audit_token_cap: 5000\n"), "part-above-whole"),
+    (of_run("run_build_token_cap", 6_000_000), "part-above-whole"),
+    (of_run("run_audit_token_cap", 9000, beside="run_token_cap: 8000\n"), "part-above-whole"),
+    (of_rule("max_attempt_cost_usd", 5, beside="    incident_cost_cap_usd: 1\n"), "part-above-whole"),
+    (of_row("audit_token_cap", 0, beside="    auto_apply: false\n"), "no-audit-possible"),
+    (of_rule("audit_token_cap", 0, before="category_defaults:\n  docs: {auto_apply: false}\n"),
+     "no-audit-possible"),
+    (of_run("run_audit_token_cap", 0), "no-audit-possible"),
+    (of_rule("tier_token_cap_multiplier", 0.5), "tier-cap-below-phase-cap"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "code"), LIMITS, ids=lambda part: part if isinstance(part, str) else part[1]
+)
+def test_a_limit_that_cannot_be_met_is_found_once_where_it_stands(
+    written: tuple[str, str, int], code: str
+) -> None:
+    text, field, line = written
+    found = [(row.code, row.field, row.line) for row in lint_text(text) if row.field == field]
+    assert found.count((code, field, line)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        of_row("audit_token_cap", 0)[0],  # docs need no audit
+        of_row("build_token_cap", "unlimited")[0], of_row("max_turns", "null")[0],
+        of_row("max_diff_lines", 1)[0], of_row("build_token_cap", 200_000)[0],
+        of_rule("run_token_cap", 500_000)[0],  # some phases have more by the table: the run's bounds them
+        of_rule("incident_token_cap", 100_000, before="category_defaults: {docs: {build_token_cap: 150000}}\n")[0],
+        "run_cost_cap_usd: 2\ncategory_defaults: {docs: {incident_cost_cap_usd: 2}}\n",
+        "run_build_token_cap: unlimited\n",
+        "rules:\n- id: short\n  when: {category: [docs]}\n  set: {max_diff_lines: 5}\n- id: a\n"
+        "  when: {diff_lines_at_least: 10}\n  set: {auto_apply: false}\n",
+        "rules:\n- id: a\n  when: {backlog: {aged_at_least: 10000}}\n  set: {run_max_phases: 9}\n",
+    ],
+)  # fmt: skip
+def test_a_limit_that_can_be_met_is_left_alone(text: str) -> None:
+    assert lint_text(text) == []
 
 
 @pytest.mark.parametrize("line", FINDINGS, ids=lambda line: f"{line[1]} {line[2]}")
