@@ -34,8 +34,9 @@ _FLOOR = (
     "SELECT id, run_id, tier_id, phase_id, phase_index, name, description, task_category, complexity, builder_mode, "
     "scope, depends_on, limits FROM runs_phase WHERE run_id IN (SELECT run_id FROM runs_run "
     "WHERE completed_at IS NOT NULL ORDER BY created_at DESC, run_id LIMIT %s)",
-    "SELECT run_id, phase_id, kind, state, purpose, tokens_used FROM runs_attempt WHERE run_id IN (SELECT run_id "
-    "FROM runs_run WHERE completed_at IS NOT NULL ORDER BY created_at DESC, run_id LIMIT %s)",
+    "SELECT run_id, phase_id, kind, state, purpose, tokens_used, cost_micro_usd, candidate_sha, report->'diff_lines' "
+    "FROM runs_attempt WHERE run_id IN (SELECT run_id FROM runs_run WHERE completed_at IS NOT NULL "
+    "ORDER BY created_at DESC, run_id LIMIT %s)",
 )
 _ATTEMPTS = """
 INSERT INTO runs_attempt (id, run_id, phase_id, kind, number, state, agent, fence, brief_notes, patch, patch_hash,

@@ -29,7 +29,8 @@ LIMITS_OF_REPLAY = (
     "tokens and verdicts are not guessed.",
     "Tokens of attempts whose usage is unknown count as nothing here; so does what was booked on a phase by hand.",
     "debt_cleanup phases are those that were inserted then: what other ones would have cost is not known.",
-    "What a rule says of a patch's size is not held against past patches.",
+    "A patch's size is known where a candidate was made of it. What an agent would have written in place of one that "
+    "is too large is not: its tokens stay, and the run is followed as it went on while an attempt is left.",
     "Gate runs, issues and minutes are known for a tier or a run as a whole: where they pass a cap is not.",
 )
 
@@ -90,6 +91,8 @@ def summary(totals: Mapping[str, Any]) -> list[str]:
     told.append(
         f"{totals['gates_stricter']} phases would have had a stricter gate, {totals['gates_laxer']} a laxer one."
     )
+    if totals["patches_refused"]:
+        told.append(f"{totals['patches_refused']} phases would have had a patch refused as too large.")
     told.append(
         f"Spend would have been capped at {totals['tokens_kept']:,} of the {totals['tokens']:,} tokens recorded."
     )
@@ -115,7 +118,7 @@ class _Totals:
     def __init__(self) -> None:
         self.counts = dict.fromkeys(
             ("runs", "runs_stopped", "runs_refused", "phases_audited", "audits_spared", "gates_stricter",
-             "gates_laxer", "tokens", "tokens_kept"), 0
+             "gates_laxer", "patches_refused", "tokens", "tokens_kept"), 0
         )  # fmt: skip
         self.caps: dict[str, dict[str, Any]] = {}
 
@@ -129,6 +132,7 @@ class _Totals:
         counts["audits_spared"] += len(outcome.audits_spared)
         counts["gates_stricter"] += len(outcome.gates_stricter)
         counts["gates_laxer"] += len(outcome.gates_laxer)
+        counts["patches_refused"] += len(outcome.patches_refused)
         counts["tokens"] += past.tokens
         counts["tokens_kept"] += outcome.tokens_kept
         for cap in dict.fromkeys(stop.cap for stop in outcome.stops):
@@ -170,6 +174,7 @@ def lines(answer: Mapping[str, Any]) -> Iterable[str]:
             ("audits_spared", "would need no audit"),
             ("gates_stricter", "would have a stricter gate"),
             ("gates_laxer", "would have a laxer gate"),
+            ("patches_refused", "would have a patch refused as too large"),
         ):
             if run[name]:
                 yield f"  {words}: {', '.join(run[name])}"
@@ -179,5 +184,7 @@ def lines(answer: Mapping[str, Any]) -> Iterable[str]:
 
 def _notable(runs: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield the runs of which there is something to tell."""
-    names = ("refused", "stops", "audits_added", "audits_spared", "gates_stricter", "gates_laxer")
+    names = (
+        "refused", "stops", "audits_added", "audits_spared", "gates_stricter", "gates_laxer", "patches_refused",
+    )  # fmt: skip
     return (run for run in runs if any(run[name] for name in names))

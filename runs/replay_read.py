@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from runs.diff_size import DIFF_LINES
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run, Tier
 from strategy import defaults
@@ -18,13 +19,17 @@ from strategy.rules import Rules, read_rules
 from strategy.types import PhaseSpec, Plan, RunOptions, TierSpec
 
 ASKED = "asked"
+_SIZE = f"report__{DIFF_LINES}"
 # in these states an attempt has counted against its phase's attempts
 _COUNTED = frozenset({AttemptState.RED, AttemptState.REFUSED, AttemptState.FAILED, AttemptState.DECIDED})
 
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One attempt; `tokens` None where its usage is unknown."""
+    """One attempt; `tokens` None where its usage is unknown.
+
+    `diff_lines` is what its patch adds and removes together, None where no candidate was made of it.
+    """
 
     phase_id: str
     kind: str
@@ -32,6 +37,8 @@ class PastAttempt:
     purpose: str
     tokens: int | None
     micro_usd: int | None = None
+    diff_lines: int | None = None
+    is_merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +52,9 @@ class PastTier:
 
 @dataclass(frozen=True, slots=True)
 class PastPhase:
-    """How a phase was held: its gate profile, whether its category or its debt is of high risk."""
+    """How a phase was held: by its limits (gate profile, rows by size), whether it or its debt is of high risk."""
 
-    ci_profile: str
+    limits: Mapping[str, Any]
     is_high_risk: bool
 
 
@@ -101,7 +108,8 @@ def read_past(run_ids: Sequence[str]) -> Iterator[PastRun]:
     )  # fmt: skip
     attempts = _grouped(
         Attempt.objects.filter(run__in=run_ids).order_by("created_at", "id").values(
-            "run_id", "phase_id", "kind", "state", "purpose", "tokens_used", "cost_micro_usd"
+            "run_id", "phase_id", "kind", "state", "purpose", "tokens_used", "cost_micro_usd", "candidate_sha",
+            _SIZE,
         )
     )  # fmt: skip
     for run_id in run_ids:
@@ -142,7 +150,7 @@ def _past(
             for tier in tiers
         },
         phases={
-            phase["phase_id"]: PastPhase(phase["limits"]["ci_profile"], bool(phase["limits"]["high_risk"]))
+            phase["phase_id"]: PastPhase(phase["limits"], bool(phase["limits"]["high_risk"]))
             for phase in phases
         },
         attempts=tuple(
@@ -153,6 +161,9 @@ def _past(
                 attempt["purpose"],
                 attempt["tokens_used"],
                 attempt["cost_micro_usd"],
+                # what a builder says of its patch's size before it is judged is no size
+                attempt[_SIZE] if attempt["candidate_sha"] else None,
+                attempt["state"] == AttemptState.MERGED,
             )
             for attempt in attempts
         ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from autopack_site.kernel.errors import AutopackError
 from runs import caps
+from runs.diff_size import held_at
 from runs.replay_read import PastAttempt, PastRun
 from strategy import debt
 from strategy.backlog import BacklogSeen
@@ -18,7 +19,7 @@ from strategy.limits import cap_of, micro_usd
 from strategy.rules import Rules
 from strategy.types import Plan
 
-_GATES = ("normal", "strict")
+_strictness = ("normal", "strict").index
 _BUILD, _AUDIT = "build", "audit"
 _Name = tuple[str, str, caps.Unit, str]
 _NAMES: dict[str, tuple[_Name, ...]] = {
@@ -59,6 +60,7 @@ class Outcome:
     gates_stricter: list[str] = field(default_factory=list)
     gates_laxer: list[str] = field(default_factory=list)
     over_attempt_tokens: list[str] = field(default_factory=list)
+    patches_refused: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row."""
@@ -75,18 +77,24 @@ def replay_run(past: PastRun, rules: Rules) -> Outcome:
     walk.follow()
     stops = [*walk.stops, *(() if walk.is_stopped else _caps_of_the_whole(past, document))]
     rows = document["phase_strategies"]
-    found = Outcome(stops, walk.tokens, over_attempt_tokens=walk.over)
+    found = Outcome(stops, walk.tokens, over_attempt_tokens=walk.over, patches_refused=walk.too_large)
     for phase_id in walk.reached:
         row, was = rows[phase_id], past.phases[phase_id]
         risky_debt = was.is_high_risk and row["task_category"] == debt.CATEGORY
-        gate = "strict" if risky_debt else row["ci_profile"]
-        if (row["requires_audit"] or risky_debt) and phase_id not in walk.audited:
+        needs_audit = risky_debt or held_at(row, walk.judged_by(phase_id))["requires_audit"]
+        if needs_audit and phase_id not in walk.audited:
             found.audits_added.append(phase_id)
-        elif not row["requires_audit"] and not risky_debt and phase_id in walk.approved:
+        elif not needs_audit and phase_id in walk.approved:
             found.audits_spared.append(phase_id)
-        change = _GATES.index(gate) - _GATES.index(was.ci_profile)
-        if change:
-            (found.gates_stricter if change > 0 else found.gates_laxer).append(phase_id)
+        changes = {
+            _strictness("strict" if risky_debt else held_at(row, lines)["ci_profile"])
+            - _strictness(held_at(was.limits, lines)["ci_profile"])
+            for lines in walk.sizes.get(phase_id, (0,))
+        }
+        if max(changes) > 0:
+            found.gates_stricter.append(phase_id)
+        elif min(changes) < 0:
+            found.gates_laxer.append(phase_id)
     return found
 
 
@@ -122,6 +130,9 @@ class _Walk:
         self.audited: set[str] = set()
         self.approved: set[str] = set()
         self.over: list[str] = []
+        self.too_large: list[str] = []
+        self.sizes: dict[str, list[int]] = {}
+        self._merged: dict[str, int] = {}
         self._ended: set[str] = set()
         self._spent: Counter[tuple[str, str, str]] = Counter()
         self._counted: Counter[tuple[str, str]] = Counter()
@@ -134,12 +145,43 @@ class _Walk:
             stop = self._stop_before(attempt)
             if stop is None:
                 self._take(attempt)
+                stop = self._refusal(attempt)
+            if stop is None:
                 continue
             self.stops.append(stop)
             if stop.level == "run" or self.document["on_phase_failure"] == "stop":
                 self.is_stopped = True
                 return
             self._end(attempt.phase_id)
+
+    def judged_by(self, phase_id: str) -> int:
+        """Return the size of the phase's patch that was merged, else of its last; 0 where none is known."""
+        return self._merged.get(phase_id, self.sizes.get(phase_id, (0,))[-1])
+
+    def _refusal(self, attempt: PastAttempt) -> Stop | None:
+        """Note a patch that would have been too large, and return the stop where no builder would have come after.
+
+        Of a patch that was refused or red the next attempt is what came next; of one that was merged it is not
+        known, but for that there is none.
+        """
+        phase_id, lines = attempt.phase_id, attempt.diff_lines
+        if lines is None:
+            return None
+        row = self.rows[phase_id]
+        most = row["max_diff_lines"]
+        if most is None or lines <= most:
+            self.sizes.setdefault(phase_id, []).append(lines)
+            if attempt.is_merged:
+                self._merged[phase_id] = lines
+            return None
+        if phase_id not in self.too_large:
+            self.too_large.append(phase_id)
+        if attempt.kind == _BUILD and not attempt.is_counted:
+            self._counted[_BUILD, phase_id] += 1  # a refused patch counts, what was merged did not
+        if attempt.kind != _BUILD or self._counted[_BUILD, phase_id] < row["max_builder_attempts"]:
+            return None
+        text = f"a patch of {lines} lines, {most} are allowed, and no attempt is left"
+        return Stop("max_diff_lines", "phase", f"phase {phase_id}", text)
 
     def _stop_before(self, attempt: PastAttempt) -> Stop | None:
         """Return the cap that keeps the attempt from starting (`caps.start_breach`)."""
@@ -205,17 +247,19 @@ def _envelope(attempt: PastAttempt) -> caps.Envelope:
 
 def _caps_of_the_whole(past: PastRun, document: Mapping[str, Any]) -> Iterator[Stop]:
     """Yield the caps that what is known of a tier or run as a whole passes; where exactly is not known."""
+    # what makes a tier not clean ends a run that goes one tier at a time; major issues end a critical one at once
+    stops_dirty = document["run_scope"] == "single_tier"
     is_critical = document["safety_profile"] == "safety_critical"
     for tier_id, row in document["tier_strategies"].items():
         was = past.tiers[tier_id]
         place = f"tier {tier_id}"
         if was.gate_runs > row["ci_run_cap"]:
             text = f"{was.gate_runs} gate runs, {row['ci_run_cap']} are allowed"
-            yield Stop("ci_run_cap", "tier", place, text)
-        if is_critical and was.major_issues > row["max_major_issues_tolerated"]:
+            yield Stop("tier_ci_run_cap", "tier", place, text)
+        if (is_critical or stops_dirty) and was.major_issues > row["max_major_issues_tolerated"]:
             text = f"{was.major_issues} major issues, {row['max_major_issues_tolerated']} are tolerated"
             yield Stop("tier_max_major_issues_tolerated", "tier", place, text)
-        if document["run_scope"] == "single_tier" and was.minor_issues > row["max_minor_issues_tolerated"]:
+        if stops_dirty and was.minor_issues > row["max_minor_issues_tolerated"]:
             text = f"{was.minor_issues} minor issues, {row['max_minor_issues_tolerated']} are tolerated"
             yield Stop("tier_max_minor_issues_tolerated", "tier", place, text)
     most = document["run_max_minor_issues_total"]

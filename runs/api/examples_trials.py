@@ -240,6 +240,7 @@ REPLAYED: dict[str, Any] = {
         "audits_spared": 0,
         "gates_stricter": 0,
         "gates_laxer": 0,
+        "patches_refused": 0,
         "tokens": 130000,
         "tokens_kept": 90000,
         "caps": [
@@ -254,6 +255,7 @@ REPLAYED: dict[str, Any] = {
         "audits_spared": 0,
         "gates_stricter": 0,
         "gates_laxer": 0,
+        "patches_refused": 0,
         "tokens": 130000,
         "tokens_kept": 130000,
         "caps": [],
@@ -275,6 +277,7 @@ REPLAYED: dict[str, Any] = {
             "gates_stricter": [],
             "gates_laxer": [],
             "over_attempt_tokens": [],
+            "patches_refused": [],
             "run_id": "shop-41",
             "state": "DONE_SUCCESS",
             "tokens": 130000,
@@ -287,6 +290,7 @@ REPLAYED: dict[str, Any] = {
                 "gates_stricter": [],
                 "gates_laxer": [],
                 "over_attempt_tokens": ["P1"],
+                "patches_refused": [],
             },
         }
     ],

@@ -162,10 +162,84 @@ def test_caps_of_the_whole_run_are_held_against_the_whole(
 def test_gate_runs_and_issues_of_a_tier_are_held_against_its_caps(project: Project) -> None:
     run = ended(project, "r1")
     run.tiers.update(ci_runs_used=5, minor_issues_count=5, major_issues_count=1)
-    assert stops(replay(project, {}), "r1") == [("ci_run_cap", "tier T1")]
+    assert stops(replay(project, {}), "r1") == [("tier_ci_run_cap", "tier T1")]
     assert stops(replay(project, {"default_safety_profile": "safety_critical"}), "r1") == [
-        ("ci_run_cap", "tier T1"), ("tier_max_major_issues_tolerated", "tier T1")
+        ("tier_ci_run_cap", "tier T1"), ("tier_max_major_issues_tolerated", "tier T1")
     ]  # fmt: skip
+
+
+def test_a_dirty_tier_stops_a_run_that_goes_one_tier_at_a_time_by_either_severity(project: Project) -> None:
+    run = ended(project, "r1")
+    run.tiers.update(major_issues_count=1)
+    assert stops(replay(project, {}), "r1") == [], "the next tier is not blocked"
+    by_tier = {"rules": [{"id": "by-tier", "set": {"run_scope": "single_tier"}}]}
+    assert stops(replay(project, by_tier), "r1") == [("tier_max_major_issues_tolerated", "tier T1")]
+    tolerated = {**by_tier, "category_defaults": {"docs": {"tier_max_major_issues_tolerated": 1}}}
+    assert stops(replay(project, tolerated), "r1") == []
+    run.tiers.update(major_issues_count=0, minor_issues_count=9)
+    assert stops(replay(project, by_tier), "r1") == [("tier_max_minor_issues_tolerated", "tier T1")]
+
+
+def patch(run: Run, phase_id: str, state: str, lines: int, tokens: int = 10, **fields: Any) -> None:
+    """Write an attempt whose patch became a candidate of so many lines."""
+    fields.setdefault("candidate_sha", "c" * 40)
+    attempt(run, phase_id, "build", state, tokens, report={"diff_lines": lines}, **fields)
+
+
+def sized(least: int, **values: Any) -> dict[str, Any]:
+    return {"rules": [{"id": "large", "when": {"diff_lines_at_least": least}, "set": values}]}
+
+
+def test_rules_by_the_size_of_a_patch_are_held_against_the_sizes_that_were_recorded(project: Project) -> None:
+    run = ended(project, "r1")
+    patch(run, "P1", "MERGED", 40)
+    patch(run, "P2", "MERGED", 39)
+    answer = replay(project, sized(40, auto_apply=False, ci_profile="strict"))
+    found = row(answer, "r1")
+    assert (found["audits_added"], found["gates_stricter"]) == (["P1"], ["P1"])
+    assert answer["totals"]["phases_audited"] == 1
+    assert row(answer, "r1")["in_force"]["audits_added"] == []
+    # the gate of the day was chosen by size too, and the audit was made
+    large = run.phases.get(phase_id="P1")
+    strict = {"diff_lines": 30, "ci_profile": "strict", "requires_audit": True, "auditor_profile": "x"}
+    run.phases.filter(pk=large.pk).update(limits={**large.limits, "by_diff_size": [strict]})
+    attempt(run, "P1", "audit", "DECIDED", 1, purpose="approval", verdict="approve")
+    assert (
+        row(replay(project, sized(40, auto_apply=False, ci_profile="strict")), "r1")["gates_stricter"] == []
+    )
+    laxer = row(replay(project, sized(41, auto_apply=False, ci_profile="strict")), "r1")
+    assert (laxer["audits_spared"], laxer["gates_laxer"]) == (["P1"], ["P1"])
+
+
+def test_of_a_phases_patches_the_merged_one_says_whether_an_audit_was_needed(project: Project) -> None:
+    run = ended(project, "r1")
+    patch(run, "P1", "RED", 90)
+    patch(run, "P1", "MERGED", 10)
+    patch(run, "P2", "SUBMITTED", 90, candidate_sha="")
+    found = row(replay(project, sized(50, auto_apply=False, ci_profile="strict")), "r1")
+    assert found["audits_added"] == [], "the red one was never up for approval, the other one is no candidate"
+    assert found["gates_stricter"] == ["P1"], "the red one passed a gate"
+
+
+def test_patches_that_the_ruleset_refuses_are_named_and_stop_what_has_no_attempt_left(
+    project: Project,
+) -> None:
+    run = ended(project, "r1")
+    run.phases.filter(phase_id="P2").update(depends_on=["P1"])
+    patch(run, "P1", "RED", 60, 1000)
+    patch(run, "P1", "MERGED", 20, 1000)
+    patch(run, "P2", "MERGED", 8, 1000)
+    answer = replay(project, {"category_defaults": {"docs": {"max_diff_lines": 50}}})
+    found = row(answer, "r1")
+    assert (found["patches_refused"], found["stops"], found["tokens_kept"]) == (["P1"], [], 3000)
+    assert answer["totals"]["patches_refused"] == 1
+    assert "1 phases would have had a patch refused as too large." in answer["summary"]
+    answer = replay(project, {"category_defaults": {"docs": {"max_diff_lines": 19}}})
+    assert stops(answer, "r1") == [("max_diff_lines", "phase P1")], "two attempts are allowed"
+    assert row(answer, "r1")["tokens_kept"] == 2000, "what depends on it is not followed"
+    third = {"docs": {"max_diff_lines": 19, "max_builder_attempts": 3}}
+    assert stops(replay(project, {"category_defaults": third}), "r1") == []
+    assert any("too large" in text for text in answer["not_known"])
 
 
 def test_a_run_that_asked_for_its_own_caps_keeps_them(project: Project) -> None:
@@ -195,12 +269,23 @@ ATTEMPTS = st.lists(
     st.builds(
         PastAttempt, st.sampled_from(["P1", "P2", "P3"]), st.sampled_from(["build", "audit", "audit_patch"]),
         st.booleans(),
-        st.sampled_from(["", "approval", "failure"]), st.none() | st.integers(0, 400_000),
+        st.sampled_from(["", "approval", "failure"]), st.none() | st.integers(0, 400_000), st.none(),
+        st.none() | st.integers(0, 30), st.booleans(),
     ),
     max_size=12,
 )  # fmt: skip
 CAPS = st.fixed_dictionaries(
-    {}, optional={"run_token_cap": st.integers(0, 2_000_000), "run_max_phases": st.integers(1, 5)}
+    {},
+    optional={
+        "run_token_cap": st.integers(0, 2_000_000),
+        "run_max_phases": st.integers(1, 5),
+        "rules": st.just(
+            [
+                {"id": "large", "when": {"diff_lines_at_least": 10}, "set": {"auto_apply": False}},
+                {"id": "most", "set": {"max_diff_lines": 20}},
+            ]
+        ),
+    },
 )
 
 
@@ -213,7 +298,7 @@ def test_whatever_was_recorded_no_token_is_made_up(
         (TierSpec("t", 0, "T"),),
         tuple(PhaseSpec(f"P{n}", "t", n, "P", depends_on=("P1",) if n == 2 else None) for n in (1, 2, 3)),
     )
-    held = {f"P{n}": PastPhase("normal", False) for n in (1, 2, 3)}
+    held = {f"P{n}": PastPhase({"ci_profile": "normal"}, False) for n in (1, 2, 3)}
     past = PastRun(
         "r",
         "DONE_SUCCESS",

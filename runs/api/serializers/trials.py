@@ -290,6 +290,7 @@ class OutcomeOut(serializers.Serializer[Any]):
     gates_stricter = serializers.ListField(child=serializers.CharField())
     gates_laxer = serializers.ListField(child=serializers.CharField())
     over_attempt_tokens = serializers.ListField(child=serializers.CharField())
+    patches_refused = serializers.ListField(child=serializers.CharField())
 
 
 class ReplayedRunOut(OutcomeOut):
@@ -320,6 +321,7 @@ class TotalsOut(serializers.Serializer[Any]):
     audits_spared = serializers.IntegerField()
     gates_stricter = serializers.IntegerField()
     gates_laxer = serializers.IntegerField()
+    patches_refused = serializers.IntegerField()
     tokens = serializers.IntegerField()
     tokens_kept = serializers.IntegerField()
     caps = CapCountOut(many=True)
