@@ -128,7 +128,7 @@ def remember(
     known that what the reports' attempt began from has it; a report never ages one.
     """
     now = clock.now()
-    severity = rules_of(run).severity
+    rules = rules_of(run)
     events: list[tuple[str, str, str]] = []
     for report in reports:
         entry = entries.get(report.issue_key)
@@ -156,7 +156,7 @@ def remember(
         entry.category = least(entry.category, report.category)
         entry.base_severity = worst(entry.base_severity, report.severity)
         entry.effective_severity = worst(
-            entry.effective_severity, report.severity, severity.floor(report.category)
+            entry.effective_severity, report.severity, rules.floor(phase.phase_id, report.category)
         )
         entry.occurrence_count += 1
         entry.last_seen_run_id, entry.last_seen_at = run.run_id, now

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from issues.aging import Thresholds, thresholds_of
-from issues.severity import SeverityRules, severity_rules
+from issues.severity import MAJOR, SeverityRules, severity_rules
 from runs.models import Run
 from strategy.models import Strategy
 from strategy.rules import normal_name
@@ -18,6 +18,11 @@ class RunRules:
 
     severity: SeverityRules
     thresholds: Thresholds
+    major_phases: frozenset[str]
+
+    def floor(self, phase_id: str, category: str) -> str:
+        """Return the least that an issue of the category counts as where the phase sees it."""
+        return MAJOR if phase_id in self.major_phases else self.severity.floor(category)
 
 
 def rules_of(run: Run) -> RunRules:
@@ -39,4 +44,9 @@ def _rules(strategy_pk: int, _sha256: str) -> RunRules:
             document.get("severity_upgrades", {}), document.get("category_strategies", {}), category_map
         ),
         thresholds_of(document),
+        frozenset(
+            phase_id
+            for phase_id, row in document.get("phase_strategies", {}).items()
+            if row.get("least_severity") == MAJOR
+        ),
     )

@@ -157,7 +157,7 @@ def _lock_run_of(phase_pk: int) -> Phase:
 
 def _fold(levels: _Levels, run: Run, report: IssueReport, reporter: str) -> None:
     """Add one report to the rows in memory."""
-    effective = worst(report.severity, levels.rules.severity.floor(report.category))
+    effective = worst(report.severity, levels.rules.floor(levels.phase.phase_id, report.category))
     standing = levels.backlog.get(report.issue_key)
     if standing and standing.is_aged(levels.rules.thresholds):
         effective = MAJOR

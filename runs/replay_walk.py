@@ -149,7 +149,10 @@ class _Walk:
             if stop is None:
                 continue
             self.stops.append(stop)
-            if stop.level == "run" or self.document["on_phase_failure"] == "stop":
+            on_failure = self.rows[attempt.phase_id].get(
+                "on_phase_failure", self.document["on_phase_failure"]
+            )
+            if stop.level == "run" or on_failure == "stop":
                 self.is_stopped = True
                 return
             self._end(attempt.phase_id)

@@ -252,9 +252,9 @@ def _set_cleanliness(tier: Tier) -> None:
 
 
 def _stops_the_run(run: Run, tier: Tier, phases: list[Phase]) -> bool:
-    """End the run early: a failed phase in safety_critical, a dirty tier in single_tier."""
+    """End the run early: a failed phase that ends its run, a dirty tier in single_tier."""
     failed = [phase for phase in phases if phase.state == PhaseState.FAILED]
-    if failed and run.safety_profile == "safety_critical":
+    if any(_ends_its_run(run, phase) for phase in failed):
         finish_run(run)
         return True
     if run.run_scope == "single_tier" and tier.cleanliness == "not_clean":
@@ -276,9 +276,14 @@ def _end_for_dirt(run: Run, tier: Tier, phases: list[Phase]) -> None:
     end_run(run, Cause.REVIEW, first.failure_code, f"{scope}: {first.phase_id}: {first.failure_reason}")
 
 
+def _ends_its_run(run: Run, phase: Phase) -> bool:
+    """Tell whether the run ends when the phase fails: all of safety_critical, and what a rule says it of."""
+    return run.safety_profile == "safety_critical" or phase.limits.get("on_phase_failure") == "stop"
+
+
 def _schedule(run: Run, tier: Tier, phases: list[Phase], every: list[Phase]) -> None:
     """Make phases ready whose turn has come; skip those whose dependency can't complete any more."""
-    if run.safety_profile == "safety_critical" and any(p.state == PhaseState.FAILED for p in phases):
+    if any(p.state == PhaseState.FAILED and _ends_its_run(run, p) for p in phases):
         finish_run(run)
         return
     by_id = {phase.phase_id: phase for phase in every}

@@ -30,12 +30,19 @@ class DebtInsertion:
 
 
 def insert_debt_cleanup(
-    plan: Plan, backlog: Sequence[BacklogItem], rules: Rules, *, max_phases: int, thresholds: tuple[int, int]
+    plan: Plan,
+    backlog: Sequence[BacklogItem],
+    rules: Rules,
+    *,
+    max_phases: int,
+    thresholds: tuple[int, int],
+    aged_limit: int,
+    most: int,
 ) -> DebtInsertion:
-    """Add a last tier of cleanup phases when more issues are aged than the ruleset lets a project carry.
+    """Add a last tier of cleanup phases when more than `aged_limit` issues are aged.
 
-    One phase a group of issues whose paths overlap; the groups with most issues come first, as many as the
-    ruleset and the run's phase cap leave room for. Of a group a phase takes the oldest issues, as many as it may
+    One phase a group of issues whose paths overlap; the groups with most issues come first, `most` of them and
+    as many as the run's phase cap leaves room for. Of a group a phase takes the oldest issues, as many as it may
     name and as its scope may hold the files of: the rest waits. Issues whose evidence names no path, or one that
     may be no scope, are left out: a phase without a scope could touch everything, and one without an issue's file
     could not resolve it.
@@ -46,8 +53,8 @@ def insert_debt_cleanup(
         for item in backlog
         if is_aged(item, runs_threshold=runs_threshold, tiers_threshold=tiers_threshold)
     ]
-    room = min(rules.debt_max_phases, max_phases - len(plan.phases))
-    if len(aged) <= rules.debt_aged_limit:
+    room = min(most, max_phases - len(plan.phases))
+    if len(aged) <= aged_limit:
         return DebtInsertion(plan, frozenset(), ())
     groups = _groups(aged)
     chosen = [_fitting(items, rules.published.debt_max_paths) for items in groups[: max(room, 0)]]
@@ -59,7 +66,7 @@ def insert_debt_cleanup(
         tier_id=_free_id(TIER_ID, {tier.tier_id for tier in plan.tiers}),
         tier_index=max((tier.tier_index for tier in plan.tiers), default=-1) + 1,
         name="Debt cleanup",
-        description=f"Issues of earlier runs that have aged: {len(aged)}, and {rules.debt_aged_limit} may be carried",
+        description=f"Issues of earlier runs that have aged: {len(aged)}, and {aged_limit} may be carried",
     )
     first_index = max((phase.phase_index for phase in plan.phases), default=-1) + 1
     taken = {phase.phase_id for phase in plan.phases}

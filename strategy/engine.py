@@ -95,7 +95,13 @@ def decide(
             ]
         )
     inserted = debt.insert_debt_cleanup(
-        ordered, to_clean_up, rules, max_phases=max_phases, thresholds=thresholds
+        ordered,
+        to_clean_up,
+        rules,
+        max_phases=max_phases,
+        thresholds=thresholds,
+        aged_limit=run.values.get("debt_aged_issue_limit", rules.debt_aged_limit),
+        most=run.values.get("debt_max_phases", rules.debt_max_phases),
     )
     advice = [{"code": code, "phase_id": None, "message": text} for code, text in inserted.advice]
     phases: dict[str, dict[str, Any]] = {}

@@ -47,11 +47,13 @@ _RUN_KEYS = (
     "safety_profile", "run_scope", "run_token_cap", "run_max_phases", "run_max_duration_minutes", "on_phase_failure",
     "run_max_minor_issues_total", "minor_issue_aging_runs_threshold", "minor_issue_aging_tiers_threshold",
     "protected_paths", "severity_upgrades", *OPTIONAL_OF_RUN, "prices",
+    "debt_aged_issue_limit", "debt_max_phases",
 )  # fmt: skip
 _RULESET_KEYS = {"safety_profile": "default_safety_profile", "run_scope": "default_run_scope"}
 _PHASE_KEYS = (
     "complexity", "ci_profile", "max_builder_attempts", "max_auditor_attempts", "incident_token_cap", "auto_apply",
-    "auditor_profile", "ci_max_retries", "default_severity", *OPTIONAL, "allowed",
+    "auditor_profile", "ci_max_retries", "default_severity", "least_severity",
+    "on_phase_failure", *OPTIONAL, "allowed",
 )  # fmt: skip
 
 

@@ -90,13 +90,31 @@ def limit_findings(value: Mapping[str, Any], rules: Rules) -> Iterator[LintRow]:
         for name, (code, words) in TIER_SHARES.items():
             if row[name] < 1:
                 yield code, (*place, name), f"a tier with one phase of {category} {words}"
-    debt = value.get("debt_cleanup", {})
-    if debt.get("max_phases") == 0 and "aged_issue_limit" in debt:
-        text = "no cleanup phase is ever inserted, so that this limit means nothing"
-        yield "cleanup-never", ("debt_cleanup", "aged_issue_limit"), text
-    elif debt.get("max_phases", 0) > rules.run_max_phases:
-        text = f"{debt['max_phases']} cleanup phases do not fit in runs of {rules.run_max_phases}"
-        yield "cleanup-exceeds-run", ("debt_cleanup", "max_phases"), text
+    yield from _debt(value, rules)
+
+
+def _debt(value: Mapping[str, Any], rules: Rules) -> Iterator[LintRow]:
+    """Find limits of debt cleanup, the ruleset's own and those of its rules, that come to nothing."""
+    said: list[tuple[Path, str, int]] = [
+        (("debt_cleanup", name), name, most) for name, most in value.get("debt_cleanup", {}).items()
+    ]
+    for index, rule in enumerate(value.get("rules", ())):
+        said += [
+            (("rules", index, "set", f"debt_{name}"), name, rule["set"][f"debt_{name}"])
+            for name in ("aged_issue_limit", "max_phases")
+            if f"debt_{name}" in rule["set"]
+        ]
+    is_ever = rules.debt_max_phases > 0 or any(name == "max_phases" and most > 0 for _, name, most in said)
+    for place, name, most in said:
+        if name == "aged_issue_limit" and not is_ever:
+            yield (
+                "cleanup-never",
+                place,
+                "no cleanup phase is ever inserted, so that this limit means nothing",
+            )
+        elif name == "max_phases" and most > rules.run_max_phases:
+            text = f"{most} cleanup phases do not fit in runs of {rules.run_max_phases}"
+            yield "cleanup-exceeds-run", place, text
 
 
 def rule_limit_findings(

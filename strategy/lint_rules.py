@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,12 @@ LintRow = tuple[str, Path, str]
 """A finding's code, its place in the ruleset, and what is to be said of it."""
 NO_AUDIT = ("max_auditor_attempts", "audit_token_cap", "run_audit_token_cap")
 """Limits at which, when they are 0, no audit can start."""
+
+DEBT: dict[str, Callable[[Rules], int]] = {
+    "debt_aged_issue_limit": lambda rules: rules.debt_aged_limit,
+    "debt_max_phases": lambda rules: rules.debt_max_phases,
+}
+"""What rules may set of debt cleanup, and what is in force without them."""
 
 
 def known_categories(value: Mapping[str, Any], rules: Rules) -> set[str]:
@@ -103,6 +109,12 @@ def _is_idle(name: str, rule: Rule, rows: list[dict[str, Any]], rules: Rules) ->
         return set(wanted) <= set(rules.protected_paths)
     if name == "severity_upgrades":
         return set(wanted) <= set(rules.severity_upgrades)
+    if name in DEBT:
+        return order.covers(DEBT[name](rules), wanted)
+    if name == "on_phase_failure":  # what a critical run does already
+        return rule.safety_profiles == frozenset({"safety_critical"})
+    if name == "default_severity":
+        return False  # a category's own is that of issues of the category, not of what its phases see
     if name in RUN_ORDERS:
         return False  # a request may ask for more than the ruleset says
     if name == "ci_max_retries":

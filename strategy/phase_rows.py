@@ -142,11 +142,15 @@ def finished(
     now = [rule for rule in matching if rule.diff_lines is None]
     shares = made.attempts
     values = made.values
+    values["on_phase_failure"] = run["on_phase_failure"]
     for name in sorted({name for rule in now for name in rule.phase_values}):
         if name in values:
             _join(made, name, values[name], now, rules)
     _need_auditor(made)
     _bound_by_run(made, run)
+    said_major = [rule.rule_id for rule in now if rule.phase_values.get("default_severity") == "major"]
+    if said_major:  # the category's own severity is that of issues of the category, wherever they are seen
+        made.origins["least_severity"] = RULES + ", ".join(said_major)
     for name, value in (
         ("max_attempt_tokens", _share(cap_of(values["incident_token_cap"]), shares)),
         ("audit_after_failures", max(1, values["max_builder_attempts"] - 1)),
@@ -171,6 +175,8 @@ def finished(
         "max_diff_lines": values["max_diff_lines"],
         # a strategy of before these limits has the same bytes still
         **{name: values[name] for name in _ABSENT_IF_NONE if values[name] is not None},
+        **({"on_phase_failure": "stop"} if values["on_phase_failure"] != run["on_phase_failure"] else {}),
+        **({"least_severity": "major"} if said_major else {}),
         "by_diff_size": _by_diff_size(
             made, [rule for rule in matching if rule.diff_lines is not None], rules
         ),

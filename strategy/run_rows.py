@@ -95,6 +95,8 @@ def run_values(rules: Rules, options: RunOptions) -> RunDraft:
 def ruled_run_values(asked: RunDraft, plan: Plan, holding: Iterable[Rule], rules: Rules) -> RunDraft:
     """Return the run's values under the rules that hold and match one of the plan's own phases."""
     made = RunDraft(dict(asked.values), dict(asked.origins))
+    # in a strategy these stand only where a rule has set them, so that one without such a rule has the same bytes
+    unsaid = {"debt_aged_issue_limit": rules.debt_aged_limit, "debt_max_phases": rules.debt_max_phases}
     setting = [rule for rule in holding if rule.run_values]
     facts = [draft(phase, rules).facts for phase in plan.phases] if setting else []
     setting = [rule for rule in setting if not rule.asks_of_phases or any(map(rule.matches, facts))]
@@ -104,7 +106,7 @@ def ruled_run_values(asked: RunDraft, plan: Plan, holding: Iterable[Rule], rules
         if name == "severity_upgrades":
             before: Any = sorted(made.values[name])
         else:
-            before = made.values.get(name)
+            before = made.values.get(name, unsaid.get(name))
         outcome = before if before is not None else said[0][1]
         for _, wanted in said:
             outcome = order.join(outcome, wanted)

@@ -57,6 +57,7 @@ def _steps(*laxest_first: str) -> Order:
 SMALLER = Order(smaller, None, "the smaller is stricter")
 LIMIT = Order(_limit, None, "the smaller is stricter; none is no limit")
 NO = Order(lambda first, second: first and second, True, "false is stricter")
+LARGER = Order(max, 0, "the larger is stricter")
 ALL = Order(_union, None, "all that any rule lists")
 
 PHASE_ORDERS: dict[str, Order] = {
@@ -80,6 +81,8 @@ PHASE_ORDERS: dict[str, Order] = {
     "tier_ci_run_cap_multiplier": SMALLER,
     "tier_max_minor_issues_multiplier": SMALLER,
     "tier_max_major_issues_tolerated": SMALLER,
+    "on_phase_failure": _steps("continue", "stop"),
+    "default_severity": _steps("minor", "major"),
 }
 """What a rule may set of a phase; `auditor_profile` besides, whose order is the ruleset's (`profile_order`)."""
 
@@ -96,8 +99,14 @@ RUN_ORDERS: dict[str, Order] = {
     "minor_issue_aging_tiers_threshold": SMALLER,
     "protected_paths": ALL,
     "severity_upgrades": ALL,
+    "debt_aged_issue_limit": SMALLER,
+    "debt_max_phases": LARGER,
 }
-"""What a rule may set of a run: it holds for the run when the rule matches one of its phases."""
+"""What a rule may set of a run: it holds for the run when the rule matches one of its phases.
+
+Of debt cleanup that is stricter by which more is cleaned up: a rule that lowered the number of cleanup phases would
+undo what another one asks for. What they cost is bounded by the caps.
+"""
 
 BY_DIFF_SIZE = frozenset({"ci_profile", "auto_apply", "auditor_profile"})
 """What can still be set when the patch has arrived, by a rule on the size of its diff."""

@@ -223,6 +223,55 @@ def test_an_attempt_of_more_turns_than_a_rule_allows_is_told_and_then_ends(world
     assert told[-1].stop_by is not None
 
 
+@pytest.mark.parametrize(("failing", "later"), [("small", "SKIPPED"), ("large", "QUEUED")])
+def test_a_failed_phase_ends_the_run_where_a_rule_says_it_of_the_phase(
+    world: World, failing: str, later: str
+) -> None:
+    rule = {"id": "must", "when": {"paths": ["small.txt"]}, "set": {"on_phase_failure": "stop"}}
+    world.project(builder=None, ruleset={"rules": [rule]})
+    small, large = (
+        {"phase_id": "small", "scope": ("small.txt",)},
+        {"phase_id": "large", "scope": ("large.txt",)},
+    )
+    run = world.start(world.plan(*({**one, "depends_on": (), **DOCS} for one in (small, large))))
+    supervisor.step(run.pk)
+    fail(run, failing)
+    other = "large" if failing == "small" else "small"
+    assert states(run) == {failing: "FAILED", other: later}
+    assert Run.objects.get(pk=run.pk).is_terminal is (failing == "small")
+
+
+def test_what_a_phase_sees_counts_as_major_where_a_rule_says_so(world: World) -> None:
+    rule = {"id": "grave", "when": {"paths": ["grave/**"]}, "set": {"default_severity": "major"}}
+    world.project(builder=None, ruleset={"rules": [rule]})
+    grave, light = ({"phase_id": name, "scope": (f"{name}/**",)} for name in ("grave", "light"))
+    run = world.start(world.plan(*({**one, "depends_on": (), **DOCS} for one in (grave, light))))
+    supervisor.step(run.pk)
+    for name in ("grave", "light"):
+        found = IssueReport(f"in-{name}", "minor", "probe", name)
+        ports.ledger().record(hand.phase_of(run, name).pk, [found], reporter="tests")
+    counts = run.phases.order_by("phase_id").values_list(
+        "phase_id", "minor_issues_count", "major_issues_count"
+    )
+    assert list(counts) == [("grave", 0, 1), ("light", 1, 0)]
+    entries = BacklogEntry.objects.filter(project__project_id=world.key).order_by("issue_key")
+    assert [(one.base_severity, one.effective_severity) for one in entries] == [
+        ("minor", "major"), ("minor", "minor")
+    ]  # fmt: skip
+
+
+def test_a_rule_on_the_backlog_brings_the_cleanup_of_the_next_run_forward(world: World) -> None:
+    rule = {"id": "in-debt", "when": {"backlog": {"aged_at_least": 1}}, "set": {"debt_aged_issue_limit": 0}}
+    run = ruled(world, rule)
+    seen = IssueReport("leak", "minor", "probe", "memory", evidence_refs=("src/pool.py",))
+    ports.ledger().record(hand.phase_of(run, "small").pk, [seen], reporter="tests")
+    for number in range(3):
+        later = world.start(world.plan({"phase_id": "one", **DOCS}), run_id=f"{world.key}-{number}")
+        assert [phase.phase_id for phase in later.phases.order_by("phase_index")] == (
+            ["one"] if number < 2 else ["one", "debt-cleanup-1"]
+        )
+
+
 def test_a_rule_on_the_backlog_lowers_the_next_run(world: World) -> None:
     rule = {"id": "in-debt", "when": {"backlog": {"open_at_least": 2}}, "set": {"run_token_cap": 70_000}}
     run = ruled(world, rule)

@@ -133,6 +133,17 @@ def test_fewer_attempts_end_the_phase_and_what_depends_on_it_but_not_the_rest(pr
     assert row(replay(project, critical), "r1")["tokens_kept"] == 1000, "safety_critical stops at the first"
 
 
+def test_a_phase_whose_failure_ends_its_run_ends_what_is_followed(project: Project) -> None:
+    run = ended(project, "r1")
+    run.phases.filter(phase_id="P2").update(depends_on=[])
+    for phase_id, state in (("P1", "RED"), ("P1", "MERGED"), ("P2", "MERGED")):
+        attempt(run, phase_id, "build", state, 1000)
+    once = {"set": {"max_builder_attempts": 1}}
+    for rule, kept in (({"set": {"on_phase_failure": "stop"}}, 1000), ({"set": {"max_turns": 9}}, 2000)):
+        rules = [{"id": "once", **once}, {"id": "other", **rule}]
+        assert row(replay(project, {"rules": rules}), "r1")["tokens_kept"] == kept
+
+
 def test_audits_and_gates_that_change_are_named(project: Project) -> None:
     run = ended(project, "r1")
     attempt(run, "P1", "build", "MERGED", 1)

@@ -78,6 +78,20 @@ FINDINGS = [
      "no-audit-possible", "rules[0].set.max_auditor_attempts", 4),
     ("rules:\n- id: a\n  set: {auto_apply: false}\n- id: b\n  when: {category: [docs]}\n"
      "  set:\n    run_audit_token_cap: 0\n", "no-audit-possible", "rules[1].set", 6),
+    ("debt_cleanup: {max_phases: 0}\nrules:\n- id: a\n  set:\n    debt_aged_issue_limit: 0\n",
+     "cleanup-never", "rules[0].set.debt_aged_issue_limit", 5),
+    ("run_max_phases: 2\nrules:\n- id: a\n  set:\n    debt_max_phases: 3\n",
+     "cleanup-exceeds-run", "rules[0].set.debt_max_phases", 5),
+    ("rules:\n- id: a\n  set:\n    debt_max_phases: 2\n",
+     "value-without-effect", "rules[0].set.debt_max_phases", 4),
+    ("rules:\n- id: a\n  set:\n    debt_aged_issue_limit: 5\n",
+     "value-without-effect", "rules[0].set.debt_aged_issue_limit", 4),
+    ("rules:\n- id: a\n  set:\n    on_phase_failure: continue\n",
+     "value-without-effect", "rules[0].set.on_phase_failure", 4),
+    ("rules:\n- id: a\n  when: {safety_profile: [safety_critical]}\n  set:\n    on_phase_failure: stop\n",
+     "value-without-effect", "rules[0].set.on_phase_failure", 5),
+    ("rules:\n- id: a\n  set:\n    default_severity: minor\n",
+     "value-without-effect", "rules[0].set.default_severity", 4),
 ]  # fmt: skip
 
 
@@ -159,6 +173,10 @@ def test_a_limit_that_cannot_be_met_is_found_once_where_it_stands(
         "run_build_token_cap: unlimited\n",
         "rules:\n- id: short\n  when: {category: [docs]}\n  set: {max_diff_lines: 5}\n- id: a\n"
         "  when: {diff_lines_at_least: 10}\n  set: {auto_apply: false}\n",
+        # a category of high risk has the severity major, which is not that of all that its phases see
+        "rules:\n- id: a\n  when: {category: [security_auth]}\n  set: {default_severity: major}\n",
+        "rules:\n- id: a\n  set: {on_phase_failure: stop}\n",
+        "debt_cleanup: {max_phases: 0, aged_issue_limit: 3}\nrules:\n- id: a\n  set: {debt_max_phases: 1}\n",
         "rules:\n- id: a\n  when: {backlog: {aged_at_least: 10000}}\n  set: {run_max_phases: 9}\n",
     ],
 )  # fmt: skip

@@ -248,3 +248,59 @@ def test_a_ruleset_file_of_the_contracts_shape_loads_unchanged() -> None:
         "version", "project_id", "default_safety_profile", "default_run_scope", "safety_profiles",
         "category_defaults", "high_risk_categories", "run_token_cap", "run_max_phases", "run_max_duration_minutes",
     }  # fmt: skip
+
+
+def test_a_rule_says_of_which_phases_a_failure_ends_the_run() -> None:
+    ruleset = ruled({"when": {"category": ["docs"]}, "set": {"on_phase_failure": "stop"}})
+    document = compiled(DOCS, phase("b", scope=("x",)), ruleset=ruleset).document
+    check("strategy", document)
+    rows = document["phase_strategies"]
+    assert (rows["a"]["on_phase_failure"], "on_phase_failure" in rows["b"]) == ("stop", False)
+    assert document["on_phase_failure"] == "continue", "of the run as a whole"
+    told = {item.name: item.rule for item in explain_phase("a", document, ruleset)}
+    assert told["on_phase_failure"] == "ruleset version None: rule r0"
+    critical = compiled(DOCS, ruleset=ruleset, safety_profile="safety_critical").document
+    assert "on_phase_failure" not in critical["phase_strategies"]["a"], "the run's own is as strict"
+
+
+def test_a_rule_says_of_which_phases_all_issues_count_as_major() -> None:
+    ruleset = ruled({"when": {"category": ["docs", "security_auth"]}, "set": {"default_severity": "major"}})
+    risky = phase("b", task_category="security_auth")
+    document = compiled(DOCS, risky, phase("c", scope=("x",)), ruleset=ruleset).document
+    check("strategy", document)
+    rows = document["phase_strategies"]
+    assert [rows[name].get("least_severity") for name in "abc"] == ["major", "major", None]
+    assert [rows[name]["default_severity"] for name in "abc"] == ["major", "major", "minor"]
+    for name in "ab":  # in b it is not the category's severity, which is that of issues of the category
+        told = {item.name: item.rule for item in explain_phase(name, document, ruleset)}
+        assert told["least_severity"] == "ruleset version None: rule r0"
+
+
+def test_rules_bring_debt_cleanup_sooner_and_more_of_it_and_never_less() -> None:
+    backlog = tuple(aged(f"k{number}", f"x/{number}") for number in range(4))
+
+    def cleaned(*rules: dict[str, Any], **parts: Any) -> tuple[int, dict[str, Any]]:
+        document = compiled(DOCS, ruleset=ruled(*rules, **parts), backlog=backlog).document
+        check("strategy", document)
+        return len(document["phase_strategies"]) - 1, document
+
+    assert cleaned()[0] == 0, "5 may be carried"
+    in_debt = {"when": {"backlog": {"aged_at_least": 4}}, "set": {"debt_aged_issue_limit": 3}}
+    count, document = cleaned(in_debt)
+    assert (count, document["debt_aged_issue_limit"]) == (4, 3)
+    assert document["origins"]["run"]["debt_aged_issue_limit"] == "rule r0"
+    ruleset = ruled(in_debt)
+    told = {item.name: item.rule for item in explain_run(document, ruleset)}
+    assert told["debt_aged_issue_limit"] == "ruleset version None: rule r0"
+    few = {"debt_cleanup": {"max_phases": 1}}
+    more, fewer = {"set": {"debt_max_phases": 3}}, {"set": {"debt_max_phases": 0}}
+    assert cleaned(in_debt, **few)[0] == 1
+    assert cleaned(in_debt, more, fewer, **few)[0] == 3
+    count, document = cleaned(in_debt, fewer)
+    assert (count, "debt_max_phases" in document) == (4, False)
+
+
+@pytest.mark.parametrize("name", ["builder_mode", "prices", "safety_profile"])
+def test_what_has_no_order_of_strictness_no_rule_sets(name: str) -> None:
+    with pytest.raises(Invalid):
+        check_ruleset(ruled({"set": {name: "x"}}))
