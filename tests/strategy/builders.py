@@ -60,17 +60,24 @@ def row(spec: PhaseSpec, **arguments: Any) -> dict[str, Any]:
 
 def hash_under_two_seeds(program: str) -> set[str]:
     """Return the hashes that a program prints in two processes with different hash seeds, each a SHA-256."""
+    found = printed_under_two_seeds(program)
+    assert {len(one) for one in found} == {64}
+    return found
+
+
+def printed_under_two_seeds(program: str, *, given: str = "") -> set[str]:
+    """Return what a program prints, with `given` as its input, in two processes with different hash seeds."""
     found = set()
     for seed in ("1", "4711"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(
             [sys.executable, "-c", program],
+            input=given,
             env=environment,
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         )
         found.add(done.stdout.strip())
-    assert {len(one) for one in found} == {64}
     return found

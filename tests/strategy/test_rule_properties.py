@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from strategy.debt import TIER_ID
 from strategy.engine import compile_strategy
 from strategy.rules import read_rules
 from strategy.strictness import LIMIT, RUN_ORDERS, orders
 from strategy.types import BacklogItem, Plan, RunOptions
-from tests.strategy.builders import aged, hash_under_two_seeds, phase, plan_of
+from tests.strategy.builders import aged, hash_under_two_seeds, phase, plan_of, printed_under_two_seeds
 
 CATEGORY = st.sampled_from(["docs", "security_auth", "own", "tests", "general"])
 GLOBS = st.sampled_from(["docs/**", "src/*.py", "src/payments", "**/x.md", "*"])
@@ -55,6 +57,9 @@ SET = {
     "minor_issue_aging_tiers_threshold": SMALL,
     "protected_paths": st.lists(GLOBS, min_size=1, max_size=2, unique=True),
     "severity_upgrades": st.lists(CATEGORY, min_size=1, max_size=2, unique=True),
+    "on_phase_failure": st.sampled_from(["continue", "stop"]),
+    "default_severity": st.sampled_from(["minor", "major"]),
+    "debt_aged_issue_limit": st.integers(0, 9), "debt_max_phases": st.integers(0, 5),
 }  # fmt: skip
 SIZED = ("ci_profile", "auto_apply", "auditor_profile")
 
@@ -97,6 +102,8 @@ BASES = st.fixed_dictionaries(
         "run_token_cap": st.sampled_from(["unlimited", None, 0]),
         "run_cost_cap_usd": st.sampled_from(["unlimited", None, 2.5]),
         "high_risk_categories": st.just(["docs", "own"]),
+        "debt_cleanup": st.sampled_from([{"max_phases": 0}, {"max_phases": 2, "aged_issue_limit": 8}]),
+        "default_safety_profile": st.just("safety_critical"),
         "auditor_profile_order": st.just(["schema_review", "own_review"]),
     },
 )
@@ -133,28 +140,39 @@ def _never_looser(rows: list[Any], rules: list[Any], base: Any) -> None:
     plan, ruleset = _plan(rows), {**base, "rules": given_rules}
     less = _compile({**ruleset, "rules": given_rules[:-1]}, plan).document
     more = _compile(ruleset, plan).document
-    order = orders(read_rules(ruleset).profile_order)
+    read = read_rules(ruleset)
+    order = orders(read.profile_order)
+    unsaid = {"debt_aged_issue_limit": read.debt_aged_limit, "debt_max_phases": read.debt_max_phases}
+    added = more["phase_strategies"].keys() - less["phase_strategies"].keys()
+    assert all(more["phase_strategies"][name]["task_category"] == "debt_cleanup" for name in added)
     for name in RUN_ORDERS:
         if name not in more:
             assert name not in less, name  # a limit that nothing sets is absent
             continue
-        before, after = less.get(name), more[name]
+        before, after = less.get(name, unsaid.get(name)), more[name]
+        if name == "run_max_minor_issues_total":
+            before += read.published.run_minor_issues_per_phase * len(added)  # each brings its own
         if name == "severity_upgrades":
             before, after = sorted(before), sorted(after)
         assert order[name].covers(after, before), name
     for tier_id, caps in more["tier_strategies"].items():
+        if added and tier_id == TIER_ID:
+            continue  # it has become larger, by what is added
         earlier = less["tier_strategies"][tier_id]
         assert caps.keys() >= earlier.keys(), (caps, earlier)
         for name in caps.keys() - {"tier_id"}:
             assert LIMIT.covers(_number(caps[name]), _number(earlier.get(name))), (name, caps, earlier)
     for phase_id, after in more["phase_strategies"].items():
+        if phase_id in added:
+            continue
         before = less["phase_strategies"][phase_id]
         assert after.keys() >= before.keys()
         for name in order.keys() & after.keys():
-            earlier = before.get(name)  # a limit that nothing set is absent
+            earlier = before.get(name, less.get(name))  # a limit that nothing set is absent
             assert order[name].covers(after[name], earlier), (phase_id, name, earlier, after[name])
         assert order["allow"].covers(after["allowed"], before["allowed"])
         assert after["requires_audit"] >= before["requires_audit"]
+        assert after.get("least_severity") or not before.get("least_severity")
         for size in (0, 10, 99, 100, 5000):
             now, then = _held(after, size), _held(before, size)
             assert now["requires_audit"] >= then["requires_audit"]
@@ -213,3 +231,34 @@ def test_rules_give_equal_bytes_in_two_processes_with_different_hash_seeds() -> 
         "print(compiled(*p, ruleset={'rules': r}, backlog=(aged('k', 'x'),)).sha256)"
     )
     assert len(hash_under_two_seeds(program)) == 1
+
+
+def hash_of(case: Any) -> str:
+    """Return the hash of the strategy of a case, as JSON gives it back: rows of phases, rules, the ruleset's rest."""
+    rows, rules, base = case
+    plan = _plan([(*row, tuple(scope)) for *row, scope in rows])
+    given_rules = [{"id": f"r{number}", **rule} for number, rule in enumerate(rules)]
+    return str(_compile({**base, "rules": given_rules}, plan).sha256)
+
+
+@pytest.mark.no_cover  # other processes do the work
+def test_what_is_drawn_gives_equal_bytes_in_two_processes_with_different_hash_seeds() -> None:
+    cases: list[Any] = []
+
+    @settings(max_examples=300, deadline=None, database=None, phases=[Phase.generate])
+    @given(PHASES, RULES, BASES)
+    def draw(rows: Any, rules: Any, base: Any) -> None:
+        cases.append([rows, rules, base])
+
+    draw()
+    program = (
+        "import json, sys\n"
+        "from tests.strategy.test_rule_properties import hash_of\n"
+        "for case in json.load(sys.stdin):\n"
+        "    print(hash_of(case))"
+    )
+    [printed] = printed_under_two_seeds(program, given=json.dumps(cases))
+    hashes = printed.split()
+    assert len(hashes) == len(cases) >= 200
+    assert len(set(hashes)) > len(cases) // 2, "the cases are not one and the same"
+    assert hashes == [hash_of(case) for case in json.loads(json.dumps(cases))], "nor here, under a third seed"
