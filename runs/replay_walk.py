@@ -262,7 +262,7 @@ def _caps_of_the_whole(past: PastRun, document: Mapping[str, Any]) -> Iterator[S
         if (is_critical or stops_dirty) and was.major_issues > row["max_major_issues_tolerated"]:
             text = f"{was.major_issues} major issues, {row['max_major_issues_tolerated']} are tolerated"
             yield Stop("tier_max_major_issues_tolerated", "tier", place, text)
-        if stops_dirty and was.minor_issues > row["max_minor_issues_tolerated"]:
+        elif stops_dirty and was.minor_issues > row["max_minor_issues_tolerated"]:
             text = f"{was.minor_issues} minor issues, {row['max_minor_issues_tolerated']} are tolerated"
             yield Stop("tier_max_minor_issues_tolerated", "tier", place, text)
     most = document["run_max_minor_issues_total"]

@@ -13,6 +13,7 @@ from runs import ports
 from runs.plan import check_plan
 from runs.plan_split import Part, part_ids, split_plan
 from strategy import dryrun
+from strategy.backlog import MARKED, is_aged
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.differences import differences
 from strategy.documents import whole_numbers
@@ -20,7 +21,7 @@ from strategy.engine import compile_strategy, phase_limit
 from strategy.errors import NoRuleset
 from strategy.models import Project, Ruleset
 from strategy.published import PRESENT
-from strategy.rules import normal_form
+from strategy.rules import normal_form, read_rules
 from strategy.scopes import resolve_scopes
 from strategy.services import phase_limit_for, written_out
 from strategy.types import BacklogItem, CompiledStrategy, Plan, RunOptions
@@ -102,10 +103,24 @@ def try_out(
     return Trial(ruleset, tuple(found))
 
 
-def backlog_at_start(project: Project) -> list[BacklogItem]:
-    """Return the backlog as a run that starts now would find it: each entry a run older."""
-    items = ports.ledger().backlog(project.pk)
-    return [replace(item, age_in_runs=item.age_in_runs + 1) for item in items]
+def backlog_at_start(project: Project, ruleset: Mapping[str, Any]) -> list[BacklogItem]:
+    """Return the backlog as a run that starts now under the ruleset would find it.
+
+    Each entry is a run older, and marked where it is of age by the ruleset's default safety profile: a start marks
+    before it compiles, and what is marked is of age in whatever profile the run has.
+    """
+    return _aged_by_a_start(ports.ledger().backlog(project.pk), ruleset)
+
+
+def _aged_by_a_start(items: Sequence[BacklogItem], ruleset: Mapping[str, Any]) -> list[BacklogItem]:
+    rules = read_rules(ruleset)
+    profile = rules.safety_profiles[rules.default_safety_profile]
+    limits = {
+        "runs_threshold": profile["minor_issue_aging_runs_threshold"],
+        "tiers_threshold": profile["minor_issue_aging_tiers_threshold"],
+    }
+    older = [replace(item, age_in_runs=item.age_in_runs + 1) for item in items]
+    return [replace(item, status=MARKED) if is_aged(item, **limits) else item for item in older]
 
 
 def dry_run(
@@ -123,13 +138,15 @@ def dry_run(
     """
     wanted = options or RunOptions()
     ruleset = candidate(project, given)
-    backlog = backlog_at_start(project)
+    items = ports.ledger().backlog(project.pk)
+    backlog = _aged_by_a_start(items, ruleset)
     trial = try_out(project, ruleset, plan, options=wanted, backlog=backlog, splits=splits)
     present = project.ruleset.document if project.ruleset else None
     before: dryrun.Values = {}
     refused = None
     if present is not None:
         try:
+            backlog = _aged_by_a_start(items, present)
             before = try_out(project, present, plan, options=wanted, backlog=backlog, splits=splits).values
         except AutopackError as error:
             refused = {"code": error.code, "detail": error.detail}
@@ -149,12 +166,13 @@ def explain(
     project: Project, plan: Plan, *, options: RunOptions | None = None, splits: bool = True
 ) -> dict[str, Any]:
     """Return what the plan's runs would get under the ruleset in force, with the reason of every value."""
+    ruleset = in_force(project)
     trial = try_out(
         project,
-        in_force(project),
+        ruleset,
         plan,
         options=options or RunOptions(),
-        backlog=backlog_at_start(project),
+        backlog=backlog_at_start(project, ruleset),
         splits=splits,
     )
     return {
@@ -166,7 +184,8 @@ def explain(
 
 def split_limit(project: Project, plan: Plan) -> int:
     """Return how many phases one run of the plan may have now. Raises NoRuleset and Invalid."""
-    return phase_limit_for(project, backlog_at_start(project), plan, options=RunOptions())
+    backlog = backlog_at_start(project, in_force(project))
+    return phase_limit_for(project, backlog, plan, options=RunOptions())
 
 
 def ruleset_differences(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[dict[str, Any]]:

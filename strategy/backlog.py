@@ -11,7 +11,8 @@ from strategy.types import BacklogItem
 
 OLDEST = 1000  # runs, or tiers: no ruleset has a threshold above (its JSON Schema)
 MOST_SEEN = 10_000  # live entries that a strategy looks at, the oldest first
-LIVE = frozenset({"open", "reopened", "needs_cleanup"})
+MARKED = "needs_cleanup"
+LIVE = frozenset({"open", "reopened", MARKED})
 _Row = tuple[bool, bool, int, int, int]
 
 
@@ -71,7 +72,7 @@ def _ages(item: BacklogItem) -> tuple[int, int]:
 
 
 def _is_marked(item: BacklogItem) -> bool:
-    return item.status == "needs_cleanup"
+    return item.status == MARKED
 
 
 def _is_of_age(is_marked: bool, age_in_runs: int, age_in_tiers: int, thresholds: tuple[int, int]) -> bool:

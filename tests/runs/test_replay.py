@@ -187,7 +187,11 @@ def test_a_dirty_tier_stops_a_run_that_goes_one_tier_at_a_time_by_either_severit
     assert stops(replay(project, by_tier), "r1") == [("tier_max_major_issues_tolerated", "tier T1")]
     tolerated = {**by_tier, "category_defaults": {"docs": {"tier_max_major_issues_tolerated": 1}}}
     assert stops(replay(project, tolerated), "r1") == []
-    run.tiers.update(major_issues_count=0, minor_issues_count=9)
+    run.tiers.update(minor_issues_count=9)
+    assert stops(replay(project, by_tier), "r1") == [("tier_max_major_issues_tolerated", "tier T1")], (
+        "of both"
+    )
+    run.tiers.update(major_issues_count=0)
     assert stops(replay(project, by_tier), "r1") == [("tier_max_minor_issues_tolerated", "tier T1")]
 
 

@@ -10,6 +10,7 @@ from autopack_site.kernel.errors import Invalid
 from runs import ports, services, trials
 from runs.models import Run
 from runs.plan import parse_plan_document
+from runs.ports import IssueReport
 from strategy.differences import Kind
 from strategy.errors import NoRuleset, TooManyPhases
 from strategy.models import Project, Ruleset, Strategy
@@ -97,6 +98,30 @@ def test_the_backlog_is_a_run_older_than_it_is_now(project: Project, monkeypatch
     assert [phase["is_inserted"] for phase in run["phases"]] == [False, False, True]
     found = changed(trials.dry_run(project, {"debt_cleanup": {"aged_issue_limit": 10}}, PLAN))
     assert found["dry-run", "run_max_minor_issues_total"] == (9, 6)
+
+
+def test_what_a_start_marks_is_of_age_in_whatever_profile_is_asked_for() -> None:
+    """A run in normal, of a project whose default profile has the shorter thresholds."""
+    project = make_project(
+        "careful",
+        ruleset={
+            "default_safety_profile": "safety_critical",
+            "safety_profiles": {
+                "safety_critical": {"minor_issue_aging_runs_threshold": 1},
+                "normal": {"minor_issue_aging_runs_threshold": 9, "minor_issue_aging_tiers_threshold": 9},
+            },
+            "rules": [
+                {"id": "aged", "when": {"backlog": {"aged_at_least": 1}}, "set": {"run_max_phases": 20}}
+            ],
+        },
+    )
+    asked: Any = {"plan": PLAN, "options": RunOptions(safety_profile="normal")}
+    first = services.start_run("first", project_id="careful", by="tests", **asked)
+    seen = IssueReport("slow", "minor", "probe", "speed")
+    ports.ledger().record(first.phases.first().pk, [seen], reporter="tests")  # type: ignore[union-attr]
+    shown = trials.explain(project, **asked)["runs"][0]
+    run = services.start_run("dry-run", project_id="careful", by="tests", **asked)
+    assert (run.max_phases, run.strategy.sha256) == (20, shown["strategy_sha256"])
 
 
 def test_a_plan_document_is_split_and_a_json_plan_is_refused(project: Project) -> None:
