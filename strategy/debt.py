@@ -36,18 +36,18 @@ def insert_debt_cleanup(
     *,
     max_phases: int,
     thresholds: tuple[int, int],
-    aged_limit: int,
-    most: int,
+    limits: tuple[int, int],
 ) -> DebtInsertion:
-    """Add a last tier of cleanup phases when more than `aged_limit` issues are aged.
+    """Add a last tier of cleanup phases when more issues are aged than a project may carry.
 
-    One phase a group of issues whose paths overlap; the groups with most issues come first, `most` of them and
-    as many as the run's phase cap leaves room for. Of a group a phase takes the oldest issues, as many as it may
-    name and as its scope may hold the files of: the rest waits. Issues whose evidence names no path, or one that
-    may be no scope, are left out: a phase without a scope could touch everything, and one without an issue's file
-    could not resolve it.
+    `limits`: how many it may carry, how many phases are added at most. One phase a group of issues whose paths
+    overlap; the groups with most issues come first, as many as the limit and the run's phase cap leave room for.
+    Of a group a phase takes the oldest issues, as many as it may name and as its scope may hold the files of: the
+    rest waits. Issues whose evidence names no path, or one that may be no scope, are left out: a phase without a
+    scope could touch everything, and one without an issue's file could not resolve it.
     """
     runs_threshold, tiers_threshold = thresholds
+    aged_limit, most = limits
     aged = [
         item
         for item in backlog

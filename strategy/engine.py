@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from autopack_site.kernel.errors import Invalid, problem
@@ -18,7 +19,14 @@ from strategy.errors import TooManyPhases
 from strategy.limits import LEAST_ATTEMPT_TOKENS, cap_of
 from strategy.phase_rows import PhaseDraft, draft, finished
 from strategy.rules import Rules, normal_form, read_rules
-from strategy.run_rows import RunDraft, ruled_run_values, run_values, tier_origins, tier_strategies
+from strategy.run_rows import (
+    RunDraft,
+    debt_limits,
+    ruled_run_values,
+    run_values,
+    tier_origins,
+    tier_strategies,
+)
 from strategy.types import BacklogItem, CompiledStrategy, PhaseSpec, Plan, RunOptions
 
 STRATEGY_VERSION = "v1"
@@ -94,15 +102,12 @@ def decide(
                 )
             ]
         )
-    inserted = debt.insert_debt_cleanup(
-        ordered,
-        to_clean_up,
-        rules,
-        max_phases=max_phases,
-        thresholds=thresholds,
-        aged_limit=run.values.get("debt_aged_issue_limit", rules.debt_aged_limit),
-        most=run.values.get("debt_max_phases", rules.debt_max_phases),
-    )
+    insert = partial(debt.insert_debt_cleanup, ordered, to_clean_up, rules, max_phases=max_phases)
+    ruled, unruled = debt_limits(run, rules), debt_limits(asked, rules)
+    inserted = insert(thresholds=thresholds, limits=ruled)
+    counted = len(inserted.plan.phases)
+    if ruled != unruled:  # cleanup phases that a rule adds raise no cap of the run
+        counted = min(counted, len(insert(thresholds=thresholds, limits=unruled).plan.phases))
     advice = [{"code": code, "phase_id": None, "message": text} for code, text in inserted.advice]
     phases: dict[str, dict[str, Any]] = {}
     drafts: dict[str, PhaseDraft] = {}
@@ -129,7 +134,7 @@ def decide(
         )
         advice += _phase_advice(phase.phase_id, row, run.values["run_scope"])
     tiers = tier_strategies(inserted.plan, drafts, rules, run.values["safety_profile"])
-    run.limit("run_max_minor_issues_total", rules.published.run_minor_issues_per_phase * len(phases))
+    run.limit("run_max_minor_issues_total", rules.published.run_minor_issues_per_phase * counted)
     decided = {
         **run.values,
         "defaults": rules.published.name,

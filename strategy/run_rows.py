@@ -21,6 +21,8 @@ PROFILE = "profile"
 COUNT = "count"
 _AGING = ("minor_issue_aging_runs_threshold", "minor_issue_aging_tiers_threshold")
 
+_DEBT = ("debt_aged_issue_limit", "debt_max_phases")
+
 
 @dataclass
 class RunDraft:
@@ -96,7 +98,7 @@ def ruled_run_values(asked: RunDraft, plan: Plan, holding: Iterable[Rule], rules
     """Return the run's values under the rules that hold and match one of the plan's own phases."""
     made = RunDraft(dict(asked.values), dict(asked.origins))
     # in a strategy these stand only where a rule has set them, so that one without such a rule has the same bytes
-    unsaid = {"debt_aged_issue_limit": rules.debt_aged_limit, "debt_max_phases": rules.debt_max_phases}
+    unsaid = dict(zip(_DEBT, debt_limits(asked, rules), strict=True))
     setting = [rule for rule in holding if rule.run_values]
     facts = [draft(phase, rules).facts for phase in plan.phases] if setting else []
     setting = [rule for rule in setting if not rule.asks_of_phases or any(map(rule.matches, facts))]
@@ -117,6 +119,12 @@ def ruled_run_values(asked: RunDraft, plan: Plan, holding: Iterable[Rule], rules
         start = before if before is not None else outcome
         made.origins[name] = RULES + ", ".join(authors(order, start, outcome, said))
     return made
+
+
+def debt_limits(run: RunDraft, rules: Rules) -> tuple[int, int]:
+    """Return how many aged issues a project may carry, and how many cleanup phases the run may get."""
+    carried, most = (run.values.get(name) for name in _DEBT)
+    return _first(carried, rules.debt_aged_limit), _first(most, rules.debt_max_phases)
 
 
 SUMS: dict[str, tuple[str, Callable[[Any], int | None]]] = {

@@ -288,10 +288,12 @@ def test_rules_bring_debt_cleanup_sooner_and_more_of_it_and_never_less() -> None
     in_debt = {"when": {"backlog": {"aged_at_least": 4}}, "set": {"debt_aged_issue_limit": 3}}
     count, document = cleaned(in_debt)
     assert (count, document["debt_aged_issue_limit"]) == (4, 3)
+    assert document["run_max_minor_issues_total"] == 3, "what is added to clean up raises no cap"
     assert document["origins"]["run"]["debt_aged_issue_limit"] == "rule r0"
     ruleset = ruled(in_debt)
     told = {item.name: item.rule for item in explain_run(document, ruleset)}
     assert told["debt_aged_issue_limit"] == "ruleset version None: rule r0"
+    assert told["run_max_minor_issues_total"] == "3 for each of 1 phases"
     few = {"debt_cleanup": {"max_phases": 1}}
     more, fewer = {"set": {"debt_max_phases": 3}}, {"set": {"debt_max_phases": 0}}
     assert cleaned(in_debt, **few)[0] == 1
