@@ -21,6 +21,7 @@ TOPICS = {
     "move.undo": ("integration.tasks.undo_move", "merge"),
     "gate.run": ("integration.tasks.run_gate", "gate"),
     "issues.sighting": ("issues.tasks.judge_sighting", "merge"),
+    "issues.closing": ("issues.tasks.close_run", "sweep"),
     "artefacts.write": ("integration.tasks.write_artefacts", "sweep"),
     "artefacts.project": ("integration.tasks.write_project_artefacts", "sweep"),
 }

@@ -47,7 +47,9 @@ def build(attempt_id: str) -> None:
             services.record_broken_apply(attempt_id, code=error.code, reason=error.detail, base=base)
         return  # the outbox row stays open; the sweep tries again
     crash.line("candidate-kept")
-    services.record_candidate(attempt_id, base=base, sha=candidate.sha, diff_lines=candidate.diff_lines)
+    services.record_candidate(
+        attempt_id, base=base, sha=candidate.sha, diff_lines=candidate.diff_lines, paths=candidate.paths
+    )
     crash.line("candidate-recorded")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from autopack_site.kernel.visible import both_ends
 from integration.gate_rules import said
+from issues.coverage import FLAKY_TEST, TEST_FAILURE
 from runs.models import Phase
 from runs.ports import IssueReport
 
@@ -30,7 +31,7 @@ def reports_of(
                     issue_key=case["id"],
                     severity="minor",
                     source="test" if step["failing"] else "ci",
-                    category="flaky_test" if verdict == "flaky" else "test_failure",
+                    category=FLAKY_TEST if verdict == "flaky" else TEST_FAILURE,
                     task_category=phase.task_category,
                     complexity=phase.complexity,
                     evidence_refs=tuple(filter(None, (case["file"], where))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from issues import closing
 from issues.reopening import judge
 from issues.sweeps import sweep_backlogs
 
@@ -18,3 +19,9 @@ def age_backlogs() -> None:
 def judge_sighting(entry_id: int, commit: str, run_id: str, who: str) -> None:
     """Reopen a resolved entry if what saw it again has its fix."""
     judge(entry_id, commit, run_id=run_id, who=who)
+
+
+@shared_task(time_limit=900)
+def close_run(run_id: str, after: str) -> None:
+    """Go on resolving what a successful run covered; the outbox knows the place, `after` is one that was."""
+    closing.go_on(run_id)

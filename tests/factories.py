@@ -10,7 +10,9 @@ import itertools
 from typing import Any
 
 from autopack_site.kernel import clock
-from runs.models import Phase, Run, Tier
+from runs.models import Attempt, Phase, Run, Tier
+from runs.proofs import TOUCHED_PATHS
+from runs.transitions import note
 from strategy.canonical import canonical_bytes, sha256_hex
 from strategy.defaults import default_ruleset
 from strategy.engine import compile_strategy
@@ -120,6 +122,19 @@ def make_run(
             limits=document["phase_strategies"][phase.phase_id],
         )
     return run
+
+
+def pass_gate(
+    phase: Phase, verdict: str = "green", *, touched: tuple[str, ...] = (), commit: str = "c" * 40
+) -> None:
+    """Complete a phase as a merge does: by an attempt whose gate came to the verdict, with a patch of these files."""
+    attempt = Attempt.objects.create(
+        run_id=phase.run_id, phase=phase, kind="build", number=phase.attempts.filter(kind="build").count() + 1,
+        state="MERGED", agent="tests", candidate_sha=commit, report={TOUCHED_PATHS: list(touched)},
+        created_at=clock.now(),
+    )  # fmt: skip
+    note(phase, f"gate_{verdict}", data={"attempt": attempt.pk, "candidate": commit})
+    Phase.objects.filter(pk=phase.pk).update(state="COMPLETE", commit_sha=commit)
 
 
 def make_tier(run: Run | None = None, *, tier_id: str | None = None, **fields: Any) -> Tier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import F
@@ -14,6 +15,7 @@ from runs.gate_queue import rebase
 from runs.judgement import fail_build, is_approved, needs_approval, requeue, want_audit
 from runs.lifecycle import LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Phase, Run
+from runs.proofs import TOUCHED_PATHS, storable
 from runs.services.lookup import reload
 from runs.supervisor import locked_run
 from runs.transitions import move, note
@@ -64,10 +66,13 @@ def forget_build(attempt_id: str) -> None:
             outbox.settle("candidate.build", attempt_id)
 
 
-def record_candidate(attempt_id: str, *, base: str, sha: str, diff_lines: int) -> None:
+def record_candidate(
+    attempt_id: str, *, base: str, sha: str, diff_lines: int, paths: Iterable[str] = ()
+) -> None:
     """Record the candidate commit of a submitted patch; the supervisor sends it to its gate in its turn.
 
     `diff_lines` is what the patch adds and removes together: by it the gate profile and the audit are chosen.
+    `paths` are the files that it touches: by them issues are resolved where the phase has no scope.
 
     A candidate on another base than the attempt's present one is a late worker's: it changes nothing.
     """
@@ -77,7 +82,9 @@ def record_candidate(attempt_id: str, *, base: str, sha: str, diff_lines: int) -
             return
         phase = attempt.phase
         attempt.state, attempt.base_commit, attempt.candidate_sha = AttemptState.CANDIDATE, base, sha
-        attempt.report = {**attempt.report, DIFF_LINES: diff_lines}  # whatever the builder said of it
+        # whatever the builder said of them
+        judged = {DIFF_LINES: diff_lines, TOUCHED_PATHS: storable(paths)}
+        attempt.report = {**attempt.report, **judged}
         attempt.save(update_fields=["state", "base_commit", "candidate_sha", "report"])
         if phase.state == PhaseState.EXECUTING:
             move(phase, "applied", data={"attempt": attempt.pk, "candidate": sha, "base": base})

@@ -13,7 +13,7 @@ from issues.ledger import DatabaseLedger
 from issues.models import BacklogAging, BacklogEntry, BacklogEvent
 from runs.models import Phase, Run, Tier
 from strategy.types import BacklogItem
-from tests.factories import make_project, make_ruleset, make_run
+from tests.factories import make_project, make_ruleset, make_run, pass_gate
 from tests.issues.reports import counts, report
 
 pytestmark = pytest.mark.django_db
@@ -38,9 +38,10 @@ def seen(project, *reports, **fields) -> Run:
     return run
 
 
-def succeed(run: Run, **phase_fields) -> None:
-    """End the run as the engine would: all phases complete."""
-    Phase.objects.filter(run=run).update(state="COMPLETE", commit_sha="c" * 40, **phase_fields)
+def succeed(run: Run, verdict: str = "green", touched: tuple[str, ...] = ()) -> None:
+    """End the run as the engine would: all phases complete, each by a gate of the verdict."""
+    for phase in run.phases.all():
+        pass_gate(phase, verdict, touched=touched)
     Run.objects.filter(pk=run.pk).update(state="DONE_SUCCESS", completed_at=clock.now())
     ledger.end_run(run.run_id)
 
@@ -224,7 +225,8 @@ def test_a_run_that_did_not_succeed_resolves_nothing(state):
     project = make_project()
     seen(project)
     run = make_run(project)
-    Phase.objects.filter(run=run).update(state="COMPLETE", commit_sha="c" * 40)
+    for phase in run.phases.all():
+        pass_gate(phase)
     ended = None if state == "PHASE_QUEUEING" else clock.now()
     Run.objects.filter(pk=run.pk).update(state=state, completed_at=ended)
     ledger.end_run(run.run_id)
@@ -242,7 +244,7 @@ def test_only_what_lies_in_the_scopes_of_complete_phases_is_resolved():
     )
     run = make_run(project, scope=("src/**",))
     Phase.objects.filter(run=run, phase_id="P2").update(scope=["lib/**"], state="SKIPPED")
-    Phase.objects.filter(run=run, phase_id="P1").update(state="COMPLETE", commit_sha="c" * 40)
+    pass_gate(run.phases.get(phase_id="P1"))
     Run.objects.filter(pk=run.pk).update(state="DONE_SUCCESS", completed_at=clock.now())
     ledger.end_run(run.run_id)
     statuses = dict(BacklogEntry.objects.values_list("issue_key", "status"))

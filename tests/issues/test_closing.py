@@ -14,7 +14,7 @@ from issues.merging import merge_entries
 from issues.models import BacklogEntry, BacklogEvent
 from runs.models import Phase, Run
 from strategy.models import Project
-from tests.factories import make_project, make_run
+from tests.factories import make_project, make_run, pass_gate
 from tests.issues.reports import report
 
 pytestmark = pytest.mark.django_db
@@ -35,15 +35,22 @@ def say(run: Run, *reports: Any) -> None:
     ledger.record(run.phases.get(phase_id="P1").pk, reports, reporter="ann")
 
 
-def cleanup(project: Project, *keys: str, scope: tuple[str, ...] = ("src/io.py", "src/slow.py")) -> Phase:
-    """Return the second phase of a run that began since: it cleans up issues and completed."""
+def cleanup(
+    project: Project,
+    *keys: str,
+    scope: tuple[str, ...] = ("src/io.py", "src/slow.py"),
+    verdict: str = "green",
+) -> Phase:
+    """Return the second phase of a run that began since: it cleans up issues and completed by its gate."""
     run = make_run(project)
     last = BacklogEntry.objects.order_by("-last_seen_at").values_list("last_seen_at", flat=True)[0]
     Run.objects.filter(pk=run.pk).update(started_at=last + timedelta(microseconds=1))
     phase = run.phases.get(phase_id="P2")
     phase.limits = {**phase.limits, "cleans_up": [{"issue_key": key} for key in keys]}
-    phase.scope, phase.state, phase.commit_sha = list(scope), "COMPLETE", COMMIT
+    phase.scope = list(scope)
     phase.save()
+    pass_gate(phase, verdict, commit=COMMIT)
+    phase.refresh_from_db()
     return phase
 
 
@@ -69,6 +76,16 @@ def test_a_cleanup_that_failed_or_is_under_way_resolves_nothing(project: Project
             Phase.objects.filter(pk=phase.pk).update(state=state)
             ledger.end_cleanup(phase.pk)
     assert standing() == {"leak": ("open", ""), "slow": ("open", "")}
+
+
+def test_a_cleanup_whose_gate_was_waived_resolves_nothing_and_neither_does_its_run(project: Project) -> None:
+    phase = cleanup(project, "leak", verdict="waived")
+    ledger.end_cleanup(phase.pk)
+    Run.objects.filter(pk=phase.run_id).update(state="DONE_SUCCESS", completed_at=phase.run.created_at)
+    ledger.end_run(phase.run_id)
+    assert standing() == {"leak": ("open", ""), "slow": ("open", "")}
+    ledger.end_cleanup(cleanup(project, "leak", verdict="flaky").pk)
+    assert standing() == {"leak": ("resolved", COMMIT), "slow": ("open", "")}
 
 
 def test_what_was_seen_again_stays_under_whatever_name_it_was_seen(project: Project) -> None:

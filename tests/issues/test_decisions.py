@@ -16,9 +16,9 @@ from issues.ledger import DatabaseLedger
 from issues.models import BacklogEntry, BacklogEvent, Issue
 from issues.shapes import backlog_in_key_order
 from issues.sweeps import sweep_backlogs
-from runs.models import Outbox, Phase, Run
+from runs.models import Outbox, Run
 from strategy.models import Project
-from tests.factories import make_project, make_run
+from tests.factories import make_project, make_run, pass_gate
 from tests.issues.reports import report
 
 pytestmark = pytest.mark.django_db
@@ -105,7 +105,7 @@ def test_a_run_that_covers_it_does_not_resolve_what_is_accepted(project: Project
     seen(project)
     accept()
     run = make_run(project)
-    Phase.objects.filter(run=run).update(state="COMPLETE", commit_sha="c" * 40)
+    pass_gate(run.phases.get(phase_id="P1"))
     Run.objects.filter(pk=run.pk).update(state="DONE_SUCCESS", completed_at=clock.now())
     ledger.end_run(run.run_id)
     assert entry().status == "accepted"

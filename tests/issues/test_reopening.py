@@ -20,7 +20,7 @@ from runs import ports, services
 from runs.models import Attempt, Lease, Outbox, Phase, Run
 from runs.services import BuildResult
 from strategy.models import Project
-from tests.factories import make_project, make_run
+from tests.factories import make_project, make_run, pass_gate
 from tests.fakes import FakeWorkspace
 from tests.issues.http import client, entry_of, saw
 from tests.issues.reports import report
@@ -44,7 +44,7 @@ def project() -> Project:
     project = make_project()
     saw(make_run(project), "leak")
     run = make_run(project, head_commit=FIX)
-    Phase.objects.filter(run=run).update(state="COMPLETE", commit_sha="c" * 40)
+    pass_gate(run.phases.get(phase_id="P1"))
     now = clock.now()
     Run.objects.filter(pk=run.pk).update(state="DONE_SUCCESS", started_at=now, completed_at=now)
     DatabaseLedger().end_run(run.run_id)

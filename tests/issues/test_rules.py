@@ -11,6 +11,7 @@ from issues.aging import BACKLOG_MOVES, Status, Thresholds, after, project_thres
 from issues.coverage import Coverage
 from issues.evidence import joined, latest, path_in, paths_in, stable_key, storable
 from issues.severity import count_change, severity_rules, worst
+from runs.proofs import Proof
 from strategy.defaults import default_ruleset
 
 EVENTS = ("aged", "resolved", "reopened", "accepted", "lapsed")
@@ -151,9 +152,12 @@ def test_text_is_made_storable():
 @pytest.mark.parametrize(
     ("scopes", "paths", "entry_scopes", "is_held"),
     [
-        ([[]], ["any/where.py"], [], True),
-        ([[]], [], [[]], True),
-        ([["src/**"], []], [], [[]], True),
+        ([[]], ["any/where.py"], [], False),
+        ([[]], [], [[]], False),
+        ([["src/**"], []], [], [[]], False),
+        ([[]], ["src/touched.py"], [[]], True),
+        ([["lib/**"]], ["src/touched.py"], [[]], False),
+        ([["lib/**"], []], ["src/touched.py", "lib/a.py"], [[]], True),
         ([["src/**"]], ["src/a/b.py"], [[]], True),
         ([["src/**"]], ["src/a.py", "docs/b.md"], [], False),
         ([["src/**"], ["docs"]], ["src/a.py", "docs/b.md"], [], True),
@@ -171,4 +175,8 @@ def test_text_is_made_storable():
     ],
 )
 def test_a_run_covers_what_its_scopes_cover(scopes, paths, entry_scopes, is_held):
-    assert Coverage.of(scopes).holds(paths, entry_scopes) is is_held
+    coverage = Coverage.of(Proof("P1", tuple(scope), ("src/touched.py",)) for scope in scopes)
+    assert coverage.holds("wording", paths, entry_scopes) is is_held
+    # what gates find a gate answers wherever it lies, unless its phase has a scope
+    for category in ("test_failure", "flaky_test"):
+        assert coverage.holds(category, paths, entry_scopes) is (is_held or [] in scopes)
