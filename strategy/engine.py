@@ -82,13 +82,15 @@ def decide(
 
     Rules ask `seen` for counts of the backlog; debt_cleanup phases are made of the entries `to_clean_up`. Raises
     like `compile_strategy`.
+
+    Which entries are of age has two answers, so that no circle arises: the conditions of rules count by the safety
+    profile's thresholds, as they stand before any rule; cleanup is for what has reached the run's own, which rules
+    may have lowered. Cleanup phases that a rule so adds raise no cap of the run.
     """
     asked = run_values(rules, options)
     _require_tiers(plan)
-    profile = rules.safety_profiles[asked.values["safety_profile"]]
-    thresholds = (profile["minor_issue_aging_runs_threshold"], profile["minor_issue_aging_tiers_threshold"])
     ordered = _in_order(plan)
-    facts_of_run = _run_facts(asked, seen, thresholds)
+    facts_of_run = _run_facts(asked, seen)
     holding = [rule for rule in rules.conditional if rule.holds_in(facts_of_run)]
     run = ruled_run_values(asked, ordered, holding, rules)
     max_phases: int = run.values["run_max_phases"]
@@ -104,10 +106,13 @@ def decide(
         )
     insert = partial(debt.insert_debt_cleanup, ordered, to_clean_up, rules, max_phases=max_phases)
     ruled, unruled = debt_limits(run, rules), debt_limits(asked, rules)
-    inserted = insert(thresholds=thresholds, limits=ruled)
+    inserted = insert(thresholds=_thresholds(run), limits=ruled)
     counted = len(inserted.plan.phases)
-    if ruled != unruled:  # cleanup phases that a rule adds raise no cap of the run
-        counted = min(counted, len(insert(thresholds=thresholds, limits=unruled).plan.phases))
+    if (ruled, _thresholds(run)) != (
+        unruled,
+        _thresholds(asked),
+    ):  # cleanup that a rule adds raises no cap of the run
+        counted = min(counted, len(insert(thresholds=_thresholds(asked), limits=unruled).plan.phases))
     advice = [{"code": code, "phase_id": None, "message": text} for code, text in inserted.advice]
     phases: dict[str, dict[str, Any]] = {}
     drafts: dict[str, PhaseDraft] = {}
@@ -161,15 +166,18 @@ def phase_limit(
     rules = read_rules(ruleset)
     asked = run_values(rules, options)
     _require_tiers(plan)
-    profile = rules.safety_profiles[asked.values["safety_profile"]]
-    thresholds = (profile["minor_issue_aging_runs_threshold"], profile["minor_issue_aging_tiers_threshold"])
-    facts = _run_facts(asked, BacklogSeen.of(backlog), thresholds)
+    facts = _run_facts(asked, BacklogSeen.of(backlog))
     holding = [rule for rule in rules.conditional if rule.holds_in(facts)]
     return int(ruled_run_values(asked, plan, holding, rules).values["run_max_phases"])
 
 
-def _run_facts(asked: RunDraft, seen: BacklogSeen, thresholds: tuple[int, int]) -> RunFacts:
-    return RunFacts(asked.values["safety_profile"], *seen.counts(thresholds))
+def _run_facts(asked: RunDraft, seen: BacklogSeen) -> RunFacts:
+    return RunFacts(asked.values["safety_profile"], *seen.counts(_thresholds(asked)))
+
+
+def _thresholds(run: RunDraft) -> tuple[int, int]:
+    values = run.values
+    return values["minor_issue_aging_runs_threshold"], values["minor_issue_aging_tiers_threshold"]
 
 
 def _phase_advice(phase_id: str, row: Mapping[str, Any], run_scope: str) -> list[dict[str, Any]]:

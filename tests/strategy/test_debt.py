@@ -39,6 +39,36 @@ def test_the_phases_are_medium_bounded_audited_and_in_a_last_tier_of_their_own()
     assert result.document["run_max_minor_issues_total"] == 3 * 6
 
 
+@pytest.mark.parametrize("counter", ["runs", "tiers"])
+def test_a_threshold_of_a_rule_cleans_up_what_the_same_threshold_of_the_profile_does(counter: str) -> None:
+    name = f"minor_issue_aging_{counter}_threshold"
+    backlog = many(7, **{"age_in_runs": 0, "age_in_tiers": 0, f"age_in_{counter}": 1})
+    profile = compiled(
+        phase("a"), ruleset={"safety_profiles": {"normal": {name: 1}}}, backlog=backlog
+    ).document
+    result = compiled(phase("a"), ruleset={"rules": [{"id": "soon", "set": {name: 1}}]}, backlog=backlog)
+    assert result.document[name] == profile[name] == 1
+    assert len(cleanup(result)) == 5
+    assert cleanup(compiled(phase("a"), backlog=backlog)) == []
+    cleaned = {key: row.get("cleans_up") for key, row in result.document["phase_strategies"].items()}
+    assert cleaned == {key: row.get("cleans_up") for key, row in profile["phase_strategies"].items()}
+    # a rule never loosens: what it adds to the run brings no issues more
+    assert profile["run_max_minor_issues_total"] == 3 * 6
+    assert result.document["run_max_minor_issues_total"] == 3 * 1
+
+
+def test_rules_count_aged_issues_by_the_profile_whatever_thresholds_they_set() -> None:
+    rules = [
+        {"id": "soon", "set": {"minor_issue_aging_runs_threshold": 1}},
+        {"id": "in-debt", "when": {"backlog": {"aged_at_least": 1}}, "set": {"run_token_cap": 9}},
+    ]
+    young = compiled(phase("a"), ruleset={"rules": rules}, backlog=many(7, age_in_runs=2)).document
+    assert young["run_token_cap"] != 9
+    assert len(young["phase_strategies"]) == 6
+    old = compiled(phase("a"), ruleset={"rules": rules}, backlog=many(7, age_in_runs=3)).document
+    assert old["run_token_cap"] == 9
+
+
 def test_issues_with_overlapping_paths_share_a_phase() -> None:
     backlog = (
         aged("a", "src"), aged("b", "src/x.py"), aged("c", "src/deep/y.py", "lib/z.py"),
