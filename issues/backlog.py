@@ -12,6 +12,7 @@ the strategy and reports go by the ages, so that they don't wait for the mark.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -28,7 +29,7 @@ from autopack_site.kernel.statements import Statement
 from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
 from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, least, paths_in
 from issues.marking import mark_batch
-from issues.models import BacklogEntry, BacklogEvent, BacklogTally, ages_kept
+from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, ages_kept
 from issues.rules import rules_of
 from issues.severity import worst
 from issues.sightings import ask_later, base_of
@@ -42,21 +43,14 @@ from strategy.types import BacklogItem
 log = structlog.get_logger(__name__)
 SYSTEM = "autopack"
 MAX_MARKED_AT_START = 1000  # of each threshold; the sweep marks the rest
-MAX_ITEMS = MOST_SEEN  # a strategy counts no more
+MAX_LAPSED = 500  # acceptances that one transaction ends; the sweep ends the rest
+MAX_ITEMS = MOST_SEEN  # a strategy counts no more; the oldest first
 _put_entries = PreparedInsert(BacklogEntry, unique=["project", "issue_key"])
 _put_events = PreparedInsert(BacklogEvent)
 _tally = Prepared[BacklogTally](
     lambda project_pk: BacklogTally.objects.select_for_update(no_key=True).filter(project=project_pk)
 )
 _tally_seen = Prepared[BacklogTally](lambda project_pk: BacklogTally.objects.filter(project=project_pk))
-_lapsed = PreparedRows(
-    lambda project_pk, now: (
-        BacklogEntry.without_ages.filter(project=project_pk)
-        .lapsed(now)
-        .order_by("issue_key")
-        .values_list("pk", "status")
-    )
-)
 _ruleset = PreparedRows(
     lambda project_pk: Project.objects.filter(pk=project_pk).values_list("ruleset__sha256")
 )
@@ -81,7 +75,16 @@ def oldest_rows(project_pk: int) -> QuerySet[BacklogEntry, Any]:
     return entries.values_list(*names)[:MAX_ITEMS]
 
 
+def lapsed_rows(project_pk: int, now: datetime) -> QuerySet[BacklogEntry, Any]:
+    """Return what one transaction opens of a project's entries whose acceptance has ended, the first to end first."""
+    lapsed = BacklogEntry.without_ages.filter(project=project_pk).lapsed(now)
+    return lapsed.order_by("accepted_until", "issue_key").values_list("pk", "status", "accepted_until")[
+        :MAX_LAPSED
+    ]
+
+
 _oldest = PreparedRows(oldest_rows)
+_lapsed = PreparedRows(lapsed_rows)
 
 
 def lock_backlog(project_pk: int) -> BacklogTally:
@@ -223,9 +226,10 @@ def begin_tier(run_id: str, tier_id: str) -> None:
 def age(tally: BacklogTally, run_id: str, tier_id: str, moment: datetime | None) -> bool:
     """Age the entries opened before the moment (None: now), once; tell whether this call did it. Needs the lock.
 
-    One write for all of them, and one each for those opened since the moment, which stay as they are.
+    One write for all of them, and one each for those opened since the moment, which stay as they are. The moment is
+    kept: `lapse` asks for it.
     """
-    if not _note_aging([tally.project_id, run_id, tier_id, clock.now()]):
+    if not _note_aging([tally.project_id, run_id, tier_id, moment or clock.now()]):
         return False
     counter = "tiers" if tier_id else "runs"
     setattr(tally, counter, getattr(tally, counter) + 1)
@@ -248,11 +252,32 @@ def mark_aged(tally: BacklogTally, thresholds: Thresholds, *, why: str, run_id: 
 
 
 def lapse(project_pk: int, *, run_id: str = "") -> int:
-    """Open the entries whose acceptance has ended; return how many. Needs the lock.
+    """Open the first MAX_LAPSED entries whose acceptance has ended; return how many. Needs the lock.
 
-    They count as opened when it ended: runs begun since then age them, runs begun before don't.
+    They count as opened when it ended: what has begun since then ages them, however late this comes; what had begun
+    before doesn't.
     """
-    return move(_lapsed(project_pk, clock.now()), "lapsed", why="accepted until now", run_id=run_id)
+    lapsed = _lapsed(project_pk, clock.now())
+    if not lapsed:
+        return 0
+    move([(pk, status) for pk, status, _ in lapsed], "lapsed", why="accepted until now", run_id=run_id)
+    _age_since(project_pk, [(pk, until) for pk, _, until in lapsed])
+    return len(lapsed)
+
+
+def _age_since(project_pk: int, opened: Sequence[tuple[int, datetime]]) -> None:
+    """Age entries for what began after each was opened and was counted before they were live again."""
+    first = min(at for _, at in opened)
+    begun = list(BacklogAging.objects.filter(project=project_pk, at__gt=first).values_list("tier_id", "at"))
+    missed: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for pk, opened_at in opened if begun else ():
+        since = [bool(tier_id) for tier_id, at in begun if at > opened_at]
+        missed[since.count(False), since.count(True)].append(pk)
+    for (runs, tiers), pks in missed.items():
+        if runs or tiers:
+            BacklogEntry.without_ages.filter(pk__in=pks).update(
+                runs_offset=F("runs_offset") + runs, tiers_offset=F("tiers_offset") + tiers
+            )
 
 
 def move(

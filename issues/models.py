@@ -288,7 +288,7 @@ class BacklogAging(models.Model):
 
     One row for all entries, not one each: which entries were open then follows from the lock under which
     the row is written, and the table grows with runs, not with runs times issues. The tally counts the same
-    for reading. Append-only by trigger.
+    for reading. `at` is when the run or tier began. Append-only by trigger.
     """
 
     project = models.ForeignKey(

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import PreparedRows
-from issues import backlog, marking, sweeps
+from issues import backlog, decisions, marking, sweeps
 from issues.decisions import accept_entry, resolve_entry
 from issues.ledger import DatabaseLedger
 from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally
 from issues.sweeps import sweep_backlogs
-from runs.models import Run
+from runs.models import Phase, Run
 from strategy.models import Project
 from tests.factories import make_project, make_run
 from tests.issues.reports import counts, report
@@ -93,6 +93,50 @@ def test_what_is_not_marked_yet_counts_as_aged_for_reports_and_for_the_strategy(
     assert counts(run) == (0, 1)
 
 
+@pytest.mark.parametrize("counter", ["run", "tier"])
+def test_what_lapses_late_is_aged_for_what_began_since(counter, monkeypatch):
+    project = make_project()
+    many(project, 3)
+    now = clock.now()
+    for number, entry in enumerate(BacklogEntry.objects.order_by("issue_key")):
+        accept_entry(entry.pk, until=now + timedelta(minutes=1 + 2 * number), by="ann", why="known")
+    for number in range(2):
+        monkeypatch.setattr(clock, "now", lambda number=number: now + timedelta(minutes=2 + 2 * number))
+        tally = backlog.lock_backlog(project.pk)
+        backlog.age(tally, f"r{number}", "T" if counter == "tier" else "", None)
+    monkeypatch.setattr(clock, "now", lambda: now + timedelta(minutes=9))
+    assert sweep_backlogs() == 1
+    ages = BacklogEntry.objects.order_by("issue_key").values_list(f"age_in_{counter}s", flat=True)
+    assert list(ages) == [2, 1, 0]
+    assert BacklogEntry.objects.filter(status="accepted").count() == 0
+
+
+def test_a_start_ends_a_bounded_number_of_acceptances_and_the_sweep_the_rest(monkeypatch):
+    for module in (backlog, sweeps):
+        monkeypatch.setattr(module, "MAX_LAPSED", 3)
+    monkeypatch.setattr(backlog, "_lapsed", PreparedRows(backlog.lapsed_rows))
+    project = make_project()
+    many(project, 8)
+    now = clock.now()
+    for entry in BacklogEntry.objects.all():
+        accept_entry(entry.pk, until=now + timedelta(minutes=1), by="ann", why="known")
+    monkeypatch.setattr(clock, "now", lambda: now + timedelta(minutes=2))
+    ledger.begin_run("next", project.pk)
+    assert BacklogEntry.objects.filter(status="accepted").count() == 5
+    holds: list[int] = []
+    real = sweeps.lapse
+
+    def counted(project_pk: int) -> int:
+        holds.append(real(project_pk))
+        return holds[-1]
+
+    monkeypatch.setattr(sweeps, "lapse", counted)
+    assert sweep_backlogs() == 1
+    assert holds == [3, 2]
+    assert set(BacklogEntry.objects.values_list("status", "age_in_runs")) == {("open", 1)}
+    assert BacklogEvent.objects.filter(event="lapsed").count() == 8
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_sweep_lets_the_backlog_go_between_its_batches(monkeypatch):
     monkeypatch.setattr(sweeps, "BATCH", 2)
@@ -143,28 +187,37 @@ STEPS = st.one_of(
 )
 
 
-def told(steps: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do the steps, one a minute, and keep each entry's ages beside: [runs, tiers, status, opened at]."""
-    project = make_project()
-    run = make_run(project)
-    phase_pk = run.phases.get(phase_id="P1").pk
+def told(phase: Phase, steps: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do the steps, one a minute, and keep each entry's ages beside: [runs, tiers, status, opened at].
+
+    Of an entry whose acceptance has ended, what has begun since counts from the moment that it is open again.
+    """
+    run, project = phase.run, phase.run.project
+    monkeypatch.setattr(decisions, "renew_files", lambda project: None)
     expected: dict[str, list[Any]] = {}
+    since_then: dict[str, list[int]] = {}
     now = clock.now()
     for number, (step, what) in enumerate(steps):
         now += timedelta(minutes=1)
         monkeypatch.setattr(clock, "now", lambda now=now: now)
-        entry = BacklogEntry.objects.filter(project=project, issue_key=what or "").first()
+        entries: dict[str, BacklogEntry] = {}
+        if step in ("report", "resolve", "accept"):
+            found = BacklogEntry.without_ages.filter(project=project, issue_key=what)
+            entries = {entry.issue_key: entry for entry in found}
+        entry = entries.get(what)
         if step in ("run", "tier"):
             # late: it began 90 s ago, before what the last two steps opened
             moment = now - timedelta(seconds=90) if what else None
-            with transaction.atomic():
-                tally = backlog.lock_backlog(project.pk)
-                assert backlog.age(tally, f"r{number}", "T" if step == "tier" else "", moment)
-            for row in expected.values():
-                if row[2] == "live" and (moment is None or row[3] < moment):
-                    row[step == "tier"] += 1
+            tally = backlog.lock_backlog(project.pk)
+            assert backlog.age(tally, f"r{number}", "T" if step == "tier" else "", moment)
+            for key, row in expected.items():
+                if row[3] < (moment or now):
+                    ages = {"live": row, "accepted": since_then.get(key)}.get(row[2])
+                    if ages is not None:
+                        ages[step == "tier"] += 1
         elif step == "report":
-            ledger.record(phase_pk, [report(what)], reporter="b")
+            tally = backlog.lock_backlog(project.pk)
+            backlog.remember(entries, run, phase, [report(what)], "b", tally, "")
             row = expected.setdefault(what, [0, 0, "", now])
             if row[2] in ("", "resolved"):
                 row[2:] = ["live", now]
@@ -174,13 +227,13 @@ def told(steps: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
         elif step == "accept" and entry and entry.status != "resolved":
             accept_entry(entry.pk, until=now + timedelta(seconds=30), by="ann", why="known")
             expected[what][2:] = ["accepted", now + timedelta(seconds=30)]
+            since_then[what] = [0, 0]
         elif step == "lapse":
-            with transaction.atomic():
-                backlog.lock_backlog(project.pk)
-                backlog.lapse(project.pk)
-            for row in expected.values():
+            backlog.lock_backlog(project.pk)
+            backlog.lapse(project.pk)
+            for key, row in expected.items():
                 if row[2] == "accepted":
-                    row[2] = "live"
+                    row[:3] = [row[0] + since_then[key][0], row[1] + since_then[key][1], "live"]
     rows = BacklogEntry.objects.filter(project=project)
     found = {row.issue_key: [row.age_in_runs, row.age_in_tiers] for row in rows}
     assert found == {key: row[:2] for key, row in expected.items()}
@@ -195,18 +248,24 @@ def told(steps: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, max_size=12))
-def test_ages_are_those_of_a_count_kept_entry_by_entry(steps):
-    with pytest.MonkeyPatch.context() as monkeypatch, transaction.atomic():
-        told(steps, monkeypatch)
-        transaction.set_rollback(True)
+def _check(examples: int) -> None:
+    phase = Phase.objects.select_related("tier", "run__project").get(run=make_run(), phase_id="P1")
+
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(steps=st.lists(STEPS, max_size=10))
+    def check(steps: list[tuple[str, Any]]) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch, transaction.atomic():
+            told(phase, steps, monkeypatch)
+            transaction.set_rollback(True)
+
+    check()
+
+
+@pytest.mark.no_cover  # coverage's price for each line of 500 examples is half of their time
+def test_ages_are_those_of_a_count_kept_entry_by_entry() -> None:
+    _check(500)
 
 
 @pytest.mark.torture
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, max_size=12))
-def test_ages_are_those_of_a_count_kept_entry_by_entry_in_ten_thousand_histories(steps):
-    with pytest.MonkeyPatch.context() as monkeypatch, transaction.atomic():
-        told(steps, monkeypatch)
-        transaction.set_rollback(True)
+def test_ages_are_those_of_a_count_kept_entry_by_entry_in_ten_thousand_histories() -> None:
+    _check(10_000)
