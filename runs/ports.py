@@ -66,10 +66,16 @@ class IssueLedger(Protocol):
         """Age the project's backlog for a tier that starts, inside the caller's transaction. Once a tier."""
 
     def end_cleanup(self, phase_pk: int) -> None:
-        """Resolve what the completed cleanup phase names and nobody saw again, inside the caller's transaction."""
+        """Resolve what the completed cleanup phase names and nobody saw again, inside the caller's transaction.
+
+        Nothing where its gate was waived (`runs.proofs`).
+        """
 
     def end_run(self, run_id: str) -> None:
-        """Resolve what the ended run covered and did not see again, inside the caller's transaction."""
+        """Resolve what the ended run's gates vouch for and nobody saw again (`runs.proofs`).
+
+        A bounded part of it inside the caller's transaction, which records the rest as work for later.
+        """
 
 
 class Workspace(Protocol):

@@ -120,6 +120,67 @@ def test_an_issue_ages_sooner_in_safety_critical(world: World, profile: str, sta
     assert BacklogEntry.objects.get(project__project_id=world.key).status == status
 
 
+def begun_run(world: World, run_id: str, **options: Any) -> Run:
+    """Start a run of one phase, and let it begin its tier."""
+    run = world.start(world.plan({"phase_id": "one", **DOCS}), run_id=f"{world.key}-{run_id}", **options)
+    supervisor.step(run.pk)
+    return run
+
+
+def only_runs_age(world: World, aged_issue_limit: int = 5) -> None:
+    """Add the project, whose tiers age nothing within a test: the threshold in runs alone can be reached."""
+    project = world.project(builder=None)
+    profiles = {name: {"minor_issue_aging_tiers_threshold": 100} for name in ("normal", "safety_critical")}
+    limit = {"aged_issue_limit": aged_issue_limit, "max_phases": 5}
+    world.amend(project, safety_profiles=profiles, debt_cleanup=limit)
+
+
+def see(run: Run, path: str = "") -> str:
+    """Report a minor issue in a run's phase; return what it counts as there."""
+    found = IssueReport("odd", "minor", "probe", "odd", evidence_refs=(path,) if path else ())
+    ports.ledger().record(hand.phase_of(run, "one").pk, [found], reporter="tests")
+    return str(run.issue_index.get(issue_key="odd").effective_severity)
+
+
+@pytest.mark.parametrize(
+    ("profile", "by_run"),
+    [
+        ("normal", [("minor", "open"), ("minor", "open"), ("major", "needs_cleanup")]),
+        ("safety_critical", [("minor", "open"), ("major", "needs_cleanup"), ("major", "needs_cleanup")]),
+    ],
+)
+def test_an_issue_counts_as_major_when_it_is_two_runs_old_in_safety_critical_and_three_otherwise(
+    world: World, profile: str, by_run: list[tuple[str, str]]
+) -> None:
+    only_runs_age(world)
+    see(begun_run(world, "first"))
+    entry = BacklogEntry.objects.filter(project__project_id=world.key)
+    counted = []
+    for number in (1, 2, 3):
+        run = begun_run(world, f"later-{number}", safety_profile=profile)
+        assert entry.get().age_in_runs == number
+        counted.append((see(run), entry.get().status))
+    assert counted == by_run
+
+
+@pytest.mark.parametrize(("profile", "inserted_in"), [("normal", 3), ("safety_critical", 2)])
+def test_cleanup_is_inserted_a_run_sooner_in_safety_critical(
+    world: World, profile: str, inserted_in: int
+) -> None:
+    only_runs_age(world, aged_issue_limit=0)
+    see(begun_run(world, "first"), "src/io.py")
+    cleanups = {}
+    for number in (1, 2, 3):
+        run = begun_run(world, f"later-{number}", safety_profile=profile)
+        names = set(run.phases.values_list("phase_id", flat=True)) - {"one"}
+        cleanups[number] = names
+        if names:
+            assert run.phases.get(phase_id="debt-cleanup-1").scope == ["src/io.py"]
+    assert cleanups == {
+        number: {"debt-cleanup-1"} if number >= inserted_in else set() for number in (1, 2, 3)
+    }
+
+
 @pytest.mark.parametrize(
     ("scope", "second", "ended"), [("multi_tier", "QUEUED", False), ("single_tier", "SKIPPED", True)]
 )
