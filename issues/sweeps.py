@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 SWEEP_LOCKS = 7_301_003  # the class of advisory locks; the second key is the project
 _KEY_SPACE = 2**31
 WHY = "the sweep applies the ruleset's thresholds"
-# Entries that are marked in one transaction: some 60 ms that reporters wait. Between two of them all waiting reporters
-# have their turn, so that small batches make a sweep beside many reporters twice as long as its work.
+# Entries that are marked in one transaction: some 60 ms that reporters wait. Between two of them all who wait have
+# their turn, so that small batches make a sweep beside many reporters twice as long as its work.
 BATCH = 800
 MAX_BEGUN = 200  # runs, and tiers, that one sweep ages a project for; the next sweep goes on
 
