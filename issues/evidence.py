@@ -23,7 +23,27 @@ MAX_NAMES = 200
 MAX_DESCRIPTION_CHARS = 4000
 MAX_WHY_CHARS = 4000
 _DIGEST_CHARS = 16
-_PLACE = re.compile(r"(?P<path>[^\s:*?\[\]\\]{1,512})(?:::.*|(?::\d+){1,2}(?:-\d+)?:?)?", re.DOTALL)
+_PLACE = re.compile(r"(?P<path>[^\s:*?\[\]\\]{1,512})(?:::.*)?", re.DOTALL)
+_FRAME = re.compile(r"File [\"'](?P<path>[^\"']{1,512})[\"'](?:, lines? .{0,300})?")
+# Where in the file, as compilers, forges, editors and people write it: cut off before the path is read.
+_LINES = re.compile(
+    r"""(?:
+        (?::L?\d{1,9}){1,2}(?:-L?\d{1,9}(?::\d{1,9})?)?:?
+      | \#L\d{1,9}(?:C\d{1,9})?(?:-L?\d{1,9}(?:C\d{1,9})?)?
+      | [ ]?\(\d{1,9}(?:[,:][ ]?\d{1,9}){0,3}\):?
+      | ,?[ ]\(?(?:on[ ]|at[ ])?lines?[ ]\d{1,9}(?:[ ]?(?:-|to|,)[ ]?\d{1,9})?\)?(?:,[ ]in[ ]\S{1,200})?
+    )(?=\Z|::)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+# Checkouts that live for one run. The rest of the path is the file's place in the repository.
+_CHECKOUT = re.compile(
+    r"""(?:/private)?/
+    (?: (?:tmp|var/tmp|dev/shm)/
+        (?:pytest-of-[^/]{1,64}/pytest-[^/]{1,64}/(?:popen-[^/]{1,64}/)?)?
+      | var/folders/[^/]{1,64}/[^/]{1,64}/(?:T/)?
+    )[^/]{1,255}/(?:(?=[a-f-]{0,64}\d)[0-9a-f-]{7,64}/)?(?=.)""",
+    re.VERBOSE,
+)
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,15}")
 
 
@@ -80,13 +100,19 @@ def least(one: str, other: str) -> str:
 def path_in(ref: str) -> str | None:
     """Return the file of the repository that a piece of evidence names, or None.
 
-    Read are `a/b.py`, `a/b.py:12`, `a/b.py:12:3` and `a/b.py::test_name`. The path is only a hint of where
-    the problem lies: whoever makes a scope of it judges it again.
+    Read are `a/b.py`, with where in it (`:12`, `:12:3`, `#L12-L20`, `(12,5)`, `, line 12`, `::test_name`), and
+    `File "a/b.py", line 12`; of a file in a temporary checkout, what follows the checkout. No other absolute path
+    is one of the repository's. The path is only a hint of where the problem lies: whoever makes a scope of it
+    judges it again.
     """
-    found = _PLACE.fullmatch(ref.strip())
+    ref = ref.strip()
+    frame = _FRAME.fullmatch(ref)
+    found = _PLACE.fullmatch(frame["path"] if frame else _LINES.sub("", ref, count=1))
     if found is None:
         return None
     path = found["path"].removeprefix("./")
+    if path.startswith("/") and not {".", ".."} & set(path.split("/")):
+        path = _CHECKOUT.sub("", path, count=1)
     parts = path.split("/")
     if any(part in ("", ".", "..") or part.casefold() == ".git" for part in parts):
         return None
