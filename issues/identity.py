@@ -9,37 +9,40 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from issues.evidence import path_in
+from issues.messages import normal_message, spaced
 from runs.ports import IssueReport
+from strategy.rules import canonical_category
 
-MAX_NORMAL_CHARS = 1000
 MAX_SITE_CHARS = 512
 _DIGEST_CHARS = 40
 _ANCHOR = re.compile(r"::(?P<anchor>[^\s\[]{1,200})")
-# In this order: what is cut out first may hold what is looked for later. No pattern can backtrack far: each is one
-# run of characters, or ends at a bound.
+# What varies in the path of one file from run to run. A name that begins with a number or a hash and goes on
+# (`0012_prices.py`, `9f8e7d6c5b1a_prices.py`, `20240101120000_prices`) is a migration's: two of these are two files.
+_NAME = r"(?!(?<![^/])[0-9a-f_-]{1,64}[_-][A-Za-z_.])"
+_TOKEN, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 _VARIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), mark)
     for pattern, mark in (
-        # RFC 3339 and its kin, dates, and times of day
-        (r"\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,9})?(?:z|[+-]\d\d:?\d\d)?)?", "<time>"),
-        (r"\b\d\d:\d\d:\d\d(?:[.,]\d{1,9})?\b", "<time>"),
-        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<id>"),  # RFC 9562
-        (r"\b0x[0-9a-f]{1,32}\b", "<address>"),
-        # folders that live for one run, up to the last of their parts
-        (r"(?:/private)?/(?:tmp|var/tmp|var/folders|dev/shm)/[^\s'\"`:,;()\[\]]{1,512}/", "<tmp>/"),
-        (r"(?:/private)?/(?:tmp|var/tmp|var/folders|dev/shm)/[^\s'\"`:,;()\[\]/]{1,512}", "<tmp>"),
-        (r"[a-z]:\\(?:users\\[^\\\s]{1,64}\\appdata\\local\\)?temp\\[^\s'\"`:,;]{1,512}", "<tmp>"),
-        (r"\b(?=[0-9a-f]{0,64}[0-9])(?=[0-9a-f]{0,64}[a-f])[0-9a-f]{7,64}\b", "<hash>"),
-        (r"\b\d{1,18}(?:\.\d{1,9})?\s?(?:ns|us|µs|μs|ms|s|sec|seconds?|minutes?)\b", "<duration>"),
-        # what is left: lines, columns, counts, ports, process ids
-        (r"\d{1,40}(?:\.\d{1,40})?", "<n>"),
+        (rf"{_TOKEN}[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{_END}", "<id>"),  # RFC 9562
+        # a date alone is a name, as that of a post; with a time of day it is when something ran
+        (
+            rf"{_TOKEN}{_NAME}\d{{4}}-?\d\d-?\d\d[Tt_-]\d\d[-_.]?\d\d(?:[-_.]?\d\d)?(?:[-_.]\d{{1,9}})?Z?{_END}",
+            "<time>",
+        ),
+        (r"(?<![^/])tmp(?=[a-z_]{0,8}[0-9])[a-z0-9_]{8}(?![^/.])", "<tmp>"),  # Python's mkdtemp
+        (r"(?<![^/])(?:tmp|temp)[._-]?\d{1,20}(?![^/.])", "<tmp>"),
+        # neither words nor words with a number (`ed25519`, `2024a`) are hashes
+        (
+            rf"{_TOKEN}{_NAME}(?![a-f]{{1,64}}\d{{1,64}}{_END}|\d{{1,64}}[a-f]{{1,64}}{_END})"
+            rf"(?=[0-9a-f]{{0,64}}\d)(?=[0-9a-f]{{0,64}}[a-f])[0-9a-f]{{7,64}}{_END}",
+            "<hash>",
+        ),
+        (rf"{_TOKEN}{_NAME}\d{{9,40}}{_END}", "<n>"),
     )
 )
-_SPACES = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,12 @@ class Names:
 
 
 def names_of(report: IssueReport) -> Names:
-    """Return the names of a report that was made storable (`issues.evidence.cleaned`)."""
-    category = _plain(report.category)
+    """Return the names of a report that was made storable (`issues.evidence.cleaned`).
+
+    A published category is one in either spelling. What a ruleset maps besides changes with the ruleset, and names
+    must not.
+    """
+    category = canonical_category(_plain(report.category), {})
     message = normal_message(report.description)
     site = site_of(report.evidence_refs)
     cause = _digest("cause", category, message) if message else ""
@@ -68,30 +75,21 @@ def names_of(report: IssueReport) -> Names:
 def site_of(refs: tuple[str, ...]) -> str:
     """Return where the first evidence that names a file lies: its path, and the symbol after `::`; "" for none.
 
-    Lines and columns are left out, and a parametrised test's parameters: they move without the defect.
+    Lines and columns are left out, and a parametrised test's parameters: they move without the defect. So are
+    the hashes, ids, times and long numbers of a path (`build/9f8e7d6c5b/x.py` is `build/<hash>/x.py`).
     """
     for ref in refs:
         path = path_in(ref)
         if path is not None:
+            for pattern, mark in _VARIES:
+                path = pattern.sub(mark, path)
             anchor = _ANCHOR.search(ref)
             return (path + (f"::{anchor['anchor']}" if anchor else ""))[:MAX_SITE_CHARS]
     return ""
 
 
-def normal_message(text: str) -> str:
-    """Return a message without what varies from one sighting to the next; "" when nothing is said.
-
-    Compatible characters are one (NFKC), and so are letters of either case and spaces of any kind.
-    """
-    plain = _plain(text[: 4 * MAX_NORMAL_CHARS])
-    for pattern, mark in _VARIES:
-        plain = pattern.sub(mark, plain)
-    plain = plain[:MAX_NORMAL_CHARS].strip(" .:;,!-")
-    return plain if re.search(r"[^\W_]", re.sub(r"<[a-z]+>", "", plain)) else ""
-
-
 def _plain(text: str) -> str:
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return spaced(text).casefold()
 
 
 def _digest(*parts: str) -> str:
