@@ -22,6 +22,7 @@ TOPICS = {
     "gate.run": ("integration.tasks.run_gate", "gate"),
     "issues.sighting": ("issues.tasks.judge_sighting", "merge"),
     "issues.closing": ("issues.tasks.close_run", "sweep"),
+    "issues.align": ("issues.tasks.align_runs", "merge"),
     "artefacts.write": ("integration.tasks.write_artefacts", "sweep"),
     "artefacts.project": ("integration.tasks.write_project_artefacts", "sweep"),
 }

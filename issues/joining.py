@@ -100,7 +100,8 @@ def join_in_run(run: Run, renamed: Mapping[str, str], *, who: str) -> None:
     """Fold the run's rows of lost keys into those of the new ones, and its counts with them.
 
     Needs the run's row lock. Counts are of distinct issues: two that were counted apart are one from here on. Caps
-    may have been judged by them, so the run's timeline tells what they were.
+    may have been judged by them, so the run's timeline tells what they were. Three statements for all rows of a
+    level, and one for each phase whose counts move.
     """
     keys = sorted({*renamed, *renamed.values()})
     deltas: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -108,25 +109,32 @@ def join_in_run(run: Run, renamed: Mapping[str, str], *, who: str) -> None:
     phases = list(Phase.objects.filter(run=run).order_by("phase_index").values_list("pk", "tier_id"))
     tier_of = dict(phases)
     in_tier: dict[tuple[int, str], str] = {}
+    folded = _Folded(Issue, renamed)
     for (phase_pk, new), rows in _grouped(issues, "phase_id", renamed).items():
-        _fold(rows, renamed, deltas[phase_pk], "phase")
+        folded.fold(rows, deltas[phase_pk], "phase")
         if (standing := _standing(rows[0])) is not None:
             place = tier_of[phase_pk], new
             in_tier[place] = worst(in_tier.get(place, MINOR), standing)
+    folded.write()
     first_of_tier = {tier_pk: phase_pk for phase_pk, tier_pk in reversed(phases)}
     tiers = TierIssue.objects.filter(tier__run=run, issue_key__in=keys).order_by("pk")
+    folded = _Folded(TierIssue, renamed)
     for (tier_pk, new), tier_rows in _grouped(tiers, "tier_id", renamed).items():
         # what it counts as in its worst phase, and a phase may have become worse by the joint
         tier_rows[0].effective_severity, before = (
             in_tier[tier_pk, new],
             [row.effective_severity for row in tier_rows],
         )
-        _fold(tier_rows, renamed, deltas[first_of_tier[tier_pk]], "tier", before)
+        folded.fold(tier_rows, deltas[first_of_tier[tier_pk]], "tier", before)
+    folded.write()
     index = RunIndexEntry.objects.filter(run=run, issue_key__in=keys).order_by("pk")
+    folded = _Folded(RunIndexEntry, renamed)
     for index_rows in _grouped(index, "run_id", renamed).values():
-        _fold(index_rows, renamed, deltas[phases[0][0]], "run")
+        folded.fold(index_rows, deltas[phases[0][0]], "run")
+    folded.write()
     for phase_pk in sorted(deltas):
-        note_issue_counts(phase_pk, **deltas[phase_pk])
+        if any(deltas[phase_pk].values()):
+            note_issue_counts(phase_pk, **deltas[phase_pk])
     _tell_counts(
         run, renamed, deltas, {phase_pk: tier_pk for tier_pk, phase_pk in first_of_tier.items()}, who
     )
@@ -176,24 +184,41 @@ def _grouped(
     return found
 
 
-def _fold(
-    rows: list[_Row],
-    renamed: Mapping[str, str],
-    deltas: dict[str, int],
-    level: str,
-    before: Sequence[str | None] | None = None,
-) -> None:
-    """Make one row of them, the first; `before` is what they counted as, where that isn't what they say."""
-    kept, *others = rows
-    before = [_standing(row) for row in rows] if before is None else before
-    for other in others:
-        _take(kept, other)
-        other.delete()
-    kept.issue_key = renamed.get(kept.issue_key, kept.issue_key)
-    kept.save()
-    for severities in ((one, None) for one in before):
-        _count(deltas, level, *severities)
-    _count(deltas, level, None, _standing(kept))
+class _Folded:
+    """Rows of one level: those of lost keys, folded into the first of each issue."""
+
+    def __init__(self, model: type[Issue | TierIssue | RunIndexEntry], renamed: Mapping[str, str]) -> None:
+        self.model = model
+        self.renamed = renamed
+        self.kept: list[Any] = []
+        self.gone: list[int] = []
+
+    def fold(
+        self,
+        rows: Sequence[Issue | TierIssue | RunIndexEntry],
+        deltas: dict[str, int],
+        level: str,
+        before: Sequence[str | None] | None = None,
+    ) -> None:
+        """Make one row of them, the first; `before` is what they counted as, where that isn't what they say."""
+        kept, *others = rows
+        before = [_standing(row) for row in rows] if before is None else before
+        for other in others:
+            _take(kept, other)
+            self.gone.append(other.pk)
+        kept.issue_key = self.renamed.get(kept.issue_key, kept.issue_key)
+        self.kept.append(kept)
+        for severities in ((one, None) for one in before):
+            _count(deltas, level, *severities)
+        _count(deltas, level, None, _standing(kept))
+
+    def write(self) -> None:
+        """Delete what is folded, then write what is kept: one statement each for up to 1,000 rows."""
+        if self.gone:
+            self.model.objects.filter(pk__in=self.gone).delete()
+        if self.kept:
+            fields = [field.name for field in self.model._meta.concrete_fields if not field.primary_key]
+            self.model.objects.bulk_update(self.kept, fields, batch_size=1000)
 
 
 def _count(deltas: dict[str, int], level: str, before: str | None, after: str | None) -> None:

@@ -13,6 +13,7 @@ from django.db import transaction
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
 from issues.aging import Status
+from issues.aligning import align_later
 from issues.backlog import tell
 from issues.deciding import locked_entry, reason_of
 from issues.errors import BacklogEntryNotFound, NameNotFound, NotMergeable
@@ -28,8 +29,9 @@ MAX_MERGED = 100
 def merge_entries(into_pk: int, other_pks: Sequence[int], *, by: str, why: str) -> BacklogEntry:
     """Make up to 100 entries one with another, which keeps its key whatever comes; return it.
 
-    Runs that have seen the others count them apart until they see the issue again. Raises BacklogEntryNotFound,
-    Invalid (no reason, nothing to merge, itself) and NotMergeable (another project's, merged already).
+    Live runs that have seen them count one from then on (`issues.aligning`), ended ones stay as they are. Raises
+    BacklogEntryNotFound, Invalid (no reason, nothing to merge, itself) and NotMergeable (another project's, merged
+    already).
     """
     reason = reason_of(why)
     others = list(dict.fromkeys(other_pks))
@@ -45,6 +47,7 @@ def merge_entries(into_pk: int, other_pks: Sequence[int], *, by: str, why: str) 
             if found[pk].merged_into_id is not None:
                 raise NotMergeable(f"Entry {pk} is one issue with entry {found[pk].merged_into_id} already")
         own = _own_name(kept)
+        gone = [found[pk].issue_key for pk in others]
         for pk in others:
             entry = found[pk]
             entry.tell_ages(tally)
@@ -55,6 +58,7 @@ def merge_entries(into_pk: int, other_pks: Sequence[int], *, by: str, why: str) 
             )
             moves = absorb(kept, entry, tally)
             tell(((*move[:4], f"{reason} ({move[4]})") for move in moves), who=by, run_id="")
+        align_later(kept.project_id, gone)
         own.is_fixed = True
         own.save(update_fields=["former", "is_fixed"])
     renew_files(kept.project)

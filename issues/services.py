@@ -18,6 +18,7 @@ from django.db import transaction
 
 from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import Prepared, PreparedInsert
+from issues.aligning import align_later
 from issues.backlog import lock_backlog, remember
 from issues.evidence import MAX_REFS, cleaned, fullest, joined, least
 from issues.identity import names_of
@@ -105,6 +106,8 @@ def _record(phase_pk: int, seen: list[IssueReport], reporter: str, base: str) ->
     keys = sorted(set(named.keys))
     if named.renamed or named.refused:
         settle_joints(phase, named, tally, who=reporter)
+    if named.renamed:
+        align_later(run.project_id, named.renamed, but=run.pk)
     index = _run_index(run, keys, named, reporter)
     levels = _Levels(
         phase,

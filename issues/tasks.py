@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from issues import closing
+from issues import aligning, closing
 from issues.reopening import judge
 from issues.sweeps import sweep_backlogs
 
@@ -25,3 +25,9 @@ def judge_sighting(entry_id: int, commit: str, run_id: str, who: str) -> None:
 def close_run(run_id: str, after: str) -> None:
     """Go on resolving what a successful run covered; the outbox knows the place, `after` is one that was."""
     closing.go_on(run_id)
+
+
+@shared_task(time_limit=300)
+def align_runs(project_id: int) -> None:
+    """Bring live runs into line with issues that have become one, or go by another key."""
+    aligning.align_runs(project_id)

@@ -16,7 +16,8 @@ from issues.known import IssueName, Vote
 from issues.ledger import DatabaseLedger
 from issues.models import BacklogEntry, BacklogEvent, Issue, RunIndexEntry, TierIssue
 from issues.shapes import run_index
-from runs.models import Run, Tier
+from issues.tasks import align_runs
+from runs.models import Outbox, Run, Tier
 from runs.ports import IssueReport
 from tests.factories import make_project, make_run
 from tests.issues.reports import counts, report
@@ -30,6 +31,13 @@ def say(run: Run, key: str, *, by: str = "a", phase: str = "P1", **fields: Any) 
     [shared] = ledger.record(pk, [report(key, **fields)], reporter=by)
     [issue] = shared.phase_file["issues"]
     return dict(issue)
+
+
+def brought_into_line() -> None:
+    """Deliver the message that a joint leaves for runs that it does not hold, if there is one."""
+    for row in Outbox.objects.filter(topic="issues.align"):
+        align_runs(**row.reference)
+        assert not Outbox.objects.filter(pk=row.pk).exists()
 
 
 def entry() -> BacklogEntry:
@@ -172,24 +180,26 @@ _TOLD = st.tuples(
     st.sampled_from(["", "this fails", "that fails", "nothing works"]),  # cause
     st.sampled_from(["minor", "minor", "major"]),
     st.sampled_from([False, False, False, True]),  # expected
-    st.sampled_from(["P1", "P1", "P3"]),
+    st.sampled_from([("one", "P1"), ("one", "P1"), ("one", "P3"), ("two", "P1"), ("two", "P3")]),
     st.sampled_from(["ann", "bob"]),
 )
-Told = tuple[str, str, str, str, bool, str, str]
+Place = tuple[str, str]  # run, phase
+Told = tuple[str, str, str, str, bool, Place, str]
 
 
 def _report(told: Told) -> IssueReport:
-    key, site, cause, severity, expected, _phase, by = told
+    key, site, cause, severity, expected, _place, by = told
     return report(key, severity, evidence_refs=(site,) if site else (), description=cause, expected_fail=expected,
                   source=f"{by}-tool", category="lint" if severity == "minor" else "types")  # fmt: skip
 
 
-def _recorded(phases: dict[str, int], batches: list[list[Told]]) -> list[list[list[Any]]]:
-    """Record the batches; return all that came of it, and take it back."""
+def _recorded(phases: dict[Place, int], batches: list[list[Told]]) -> list[list[list[Any]]]:
+    """Record the batches, bring runs into line; return all that came of it, and take it back."""
     with transaction.atomic():
         for batch in batches:
-            *_, phase, by = batch[0]
-            ledger.record(phases[phase], [_report(told) for told in batch], reporter=by)
+            *_, place, by = batch[0]
+            ledger.record(phases[place], [_report(told) for told in batch], reporter=by)
+        brought_into_line()
         found = _outcome()
         transaction.set_rollback(True)
     return found
@@ -198,23 +208,24 @@ def _recorded(phases: dict[str, int], batches: list[list[Told]]) -> list[list[li
 # All that a run's issues come to but times and numbers, in one statement: it is asked a thousand times.
 _OUTCOME = """
 SELECT
-    (SELECT jsonb_agg(jsonb_build_array(p.phase_id, i.issue_key, i.severity, i.effective_severity, i.expected_fail,
+    (SELECT jsonb_agg(jsonb_build_array(i.phase_id, i.issue_key, i.severity, i.effective_severity, i.expected_fail,
         i.occurrence_count, i.source, i.category, i.description, i.evidence_refs, i.reporters)
-        ORDER BY p.phase_id, i.issue_key) FROM issues_issue i JOIN runs_phase p ON p.id = i.phase_id),
+        ORDER BY i.phase_id, i.issue_key) FROM issues_issue i),
     (SELECT jsonb_agg(jsonb_build_array(issue_key, severity, effective_severity, category, expected_fail,
-        first_phase_index, last_phase_index, occurrence_count, seen_in_tiers, seen_in_phases)
-        ORDER BY issue_key) FROM issues_runindexentry),
+        first_phase_index, last_phase_index, occurrence_count, seen_in_tiers, seen_in_phases, run_id)
+        ORDER BY run_id, issue_key) FROM issues_runindexentry),
     (SELECT jsonb_agg(jsonb_build_array(issue_key, category, base_severity, effective_severity, status,
-        occurrence_count, runs_offset, tiers_offset, seen_in_tiers, paths)
+        occurrence_count, runs_offset, tiers_offset, seen_in_tiers, seen_in_runs, paths)
         ORDER BY issue_key) FROM issues_backlogentry WHERE merged_into_id IS NULL),
     (SELECT jsonb_agg(jsonb_build_array(tier_id, issue_key, effective_severity) ORDER BY tier_id, issue_key)
         FROM issues_tierissue),
     (SELECT jsonb_agg(jsonb_build_array(e.issue_key, v.reporter) ORDER BY e.issue_key, v.reporter)
         FROM issues_vote v JOIN issues_backlogentry e ON e.id = v.entry_id),
     (SELECT jsonb_agg(jsonb_build_array(kind, name, issue_key) ORDER BY kind, name) FROM issues_issuename),
-    (SELECT jsonb_agg(jsonb_build_array(minor_issues_count, major_issues_count) ORDER BY phase_id) FROM runs_phase),
-    (SELECT jsonb_agg(jsonb_build_array(minor_issues_count, major_issues_count) ORDER BY tier_id) FROM runs_tier),
-    (SELECT jsonb_agg(jsonb_build_array(minor_issues_count, major_issues_count)) FROM runs_run)
+    (SELECT jsonb_agg(jsonb_build_array(minor_issues_count, major_issues_count) ORDER BY id) FROM runs_phase),
+    (SELECT jsonb_agg(jsonb_build_array(minor_issues_count, major_issues_count) ORDER BY id) FROM runs_tier),
+    (SELECT jsonb_agg(jsonb_build_array(minor_issues_count, major_issues_count, run_id) ORDER BY run_id)
+        FROM runs_run)
 """
 
 
@@ -230,7 +241,7 @@ def _outcome() -> list[list[list[Any]]]:
 
 
 def _batches(told: list[Told], data: st.DataObject) -> list[list[Told]]:
-    """Put neighbours of one phase and reporter into one call, or not."""
+    """Put neighbours of one run, phase and reporter into one call, or not."""
     batches: list[list[Told]] = []
     for one in told:
         if batches and batches[-1][0][-2:] == one[-2:] and data.draw(st.booleans()):
@@ -240,20 +251,25 @@ def _batches(told: list[Told], data: st.DataObject) -> list[list[Told]]:
     return batches
 
 
-def _order_changes_nothing(phases: dict[str, int], told: list[Told], data: st.DataObject) -> None:
+def _order_changes_nothing(phases: dict[Place, int], told: list[Told], data: st.DataObject) -> None:
     together = sorted(told, key=lambda row: row[-2:])
     one = _recorded(phases, [list(rows) for _, rows in groupby(together, key=lambda row: row[-2:])])
     other = _recorded(phases, _batches(data.draw(st.permutations(told)), data))
     for first, second in zip(one, other, strict=True):
         assert first == second
     # counts are of distinct issues
-    [(minor, major)] = one[-1]
-    assert minor + major == len(one[2]) == len({row[0] for row in one[2]})
+    for minor, major, run_id in one[-1]:
+        assert minor + major == sum(row[-1] == run_id and not row[4] for row in one[1])
+    assert {row[0] for row in one[1] if not row[4]} == {row[0] for row in one[2]}
+    assert len(one[2]) == len({row[0] for row in one[2]})
 
 
 def _check(examples: int) -> None:
-    run = make_run(tiers=2, phases_per_tier=2)
-    phases = dict(run.phases.values_list("phase_id", "pk"))
+    project = make_project()
+    phases: dict[Place, int] = {}
+    for name in ("one", "two"):
+        run = make_run(project, run_id=name, tiers=2, phases_per_tier=2)
+        phases |= {(name, phase_id): pk for phase_id, pk in run.phases.values_list("phase_id", "pk")}
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(_TOLD, min_size=2, max_size=5), st.data())
