@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from django.db import transaction
 
 from issues import services
+from issues.known import IssueName
 from issues.shapes import issue_state
 from runs import rows
 from runs.ports import IssueReport, Shared
@@ -19,7 +20,7 @@ SHOWN_REFS = 20
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did: how many reports, of how many distinct keys, and how its phase counts now."""
+    """What an import did: how many reports, of how many distinct issues, and how its phase counts now."""
 
     reports: int
     issues: int
@@ -48,13 +49,19 @@ def _short(shared: Shared) -> Shared:
 
 def import_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> Imported:
     """Record what a file told of, 1,000 reports at a time in one transaction. Raises PhaseNotFound."""
+    keys: set[str] = set()
     with transaction.atomic():
         for start in range(0, len(reports), MAX_REPORTS):
-            services.record_reports(phase_pk, reports[start : start + MAX_REPORTS], reporter=reporter)
+            part = reports[start : start + MAX_REPORTS]
+            for shared in services.record_reports(phase_pk, part, reporter=reporter):
+                keys.update(issue["issue_key"] for issue in shared.phase_file["issues"])
         phase = rows.phase_by_pk(phase_pk)[0]
+        # a later part may have made issues of earlier ones one, or given them another key
+        called = IssueName.objects.filter(project__runs__phases=phase_pk, kind=IssueName.KEY, name__in=keys)
+        issues = called.order_by().values("issue_key").distinct().count()
     return Imported(
         reports=len(reports),
-        issues=len({report.issue_key for report in reports}),
+        issues=issues,
         minor_issue_count=phase.minor_issues_count,
         major_issue_count=phase.major_issues_count,
         issue_state=issue_state(phase),

@@ -149,3 +149,13 @@ def test_of_long_evidence_the_end_is_answered():
     [shared] = batch.record_batch(phase.pk, [report(evidence_refs=refs)], reporter="b")
     assert shared.phase_file["issues"][0]["evidence_refs"] == list(refs[-batch.SHOWN_REFS :])
     assert Issue.objects.get().evidence_refs == list(refs)
+
+
+@pytest.mark.django_db
+def test_an_import_answers_how_many_issues_its_reports_are_and_not_how_many_keys(monkeypatch):
+    monkeypatch.setattr(batch, "MAX_REPORTS", 2)
+    phase = make_run().phases.get(phase_id="P1")
+    leak = {"description": "never closed", "evidence_refs": ("src/io.py:1",)}
+    reports = [report("c", **leak), report("x"), report("b", **leak), report("y"), report("a", **leak)]
+    done = batch.import_reports(phase.pk, reports, reporter="b")
+    assert (done.reports, done.issues, done.minor_issue_count) == (5, 3, 3)
