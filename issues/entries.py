@@ -6,6 +6,7 @@ from typing import Any
 
 from autopack_site.kernel import clock
 from issues.groups import group_of, name_shape, names_of_entry, voters
+from issues.known import IssueName
 from issues.models import BacklogEntry, BacklogEvent, Issue
 
 Shape = dict[str, Any]
@@ -52,19 +53,24 @@ def entry_shape(entry: BacklogEntry) -> Shape:
         "scopes": entry.scopes,
         "seen_in_runs": entry.seen_in_runs,
         "seen_in_tiers": entry.seen_in_tiers,
-        "sightings": [sighting_shape(issue) for issue in sightings(entry)],
+        "sightings": [sighting_shape(issue) for issue in sightings(entry, names)],
     }
 
 
-def sightings(entry: BacklogEntry) -> list[Issue]:
+def sightings(entry: BacklogEntry, names: list[IssueName]) -> list[Issue]:
     """Return what phases of the last runs that saw the entry hold of it, the newest first.
 
-    Looked for are the last ten runs, phase by phase along the phases' own keys, so that it costs as much for an
-    issue that ten thousand phases saw. A phase's rows are history: after a merge some stand under another name.
+    `names` are the entry's, its own key first. Looked for are the last ten runs, phase by phase along the phases' own
+    keys, so that it costs as much for an issue that ten thousand phases saw. The rows of runs that have ended stand
+    under the key that the issue went by then: of these, up to 50 are known (`former`).
     """
     runs = entry.seen_in_runs[-SEARCHED_RUNS:]
+    keys = {
+        entry.issue_key,
+        *(former for row in names if row.name == entry.issue_key for former in row.former),
+    }
     seen = Issue.objects.filter(
-        phase__run__in=runs, phase__run__project=entry.project_id, issue_key=entry.issue_key
+        phase__run__in=runs, phase__run__project=entry.project_id, issue_key__in=sorted(keys)
     )
     return list(seen.select_related("phase").only(*_SIGHTING).order_by("-id")[:MAX_SIGHTINGS])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Case, When
+
 from issues.known import IssueName, Vote
 from issues.models import BacklogEntry
 
@@ -13,9 +15,9 @@ Shape = dict[str, Any]
 
 def names_of_entry(entry: BacklogEntry) -> list[IssueName]:
     """Return the entry's names, its own key first, then the oldest."""
-    rows = IssueName.objects.filter(project=entry.project_id, issue_key=entry.issue_key).order_by("pk")
-    found = list(rows[:MAX_SHOWN])
-    return sorted(found, key=lambda row: row.name != entry.issue_key)
+    rows = IssueName.objects.filter(project=entry.project_id, issue_key=entry.issue_key)
+    own_first = Case(When(name=entry.issue_key, kind=IssueName.KEY, then=0), default=1)
+    return list(rows.order_by(own_first, "pk")[:MAX_SHOWN])
 
 
 def voters(entry: BacklogEntry) -> list[str]:
