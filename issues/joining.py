@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from autopack_site.kernel import clock
 from autopack_site.kernel.ids import new_id
 from issues.aging import LIVE_STATUSES, Status
 from issues.evidence import MAX_KEY_CHARS, MAX_NAMES, MAX_PATHS, MAX_REFS, fullest, joined, latest, least
@@ -24,6 +25,8 @@ MAX_REPORTERS = 20
 MAX_TOLD = 100  # lost keys that a run's timeline names of one joint
 # Of entries that become one: what asks for work goes before what doesn't.
 _PRECEDENCE = (Status.NEEDS_CLEANUP, Status.REOPENED, Status.OPEN, Status.ACCEPTED, Status.RESOLVED)
+# But what a person accepted stays accepted to its date, whatever reports say: only a person may end it.
+_BY_REPORTS = (Status.ACCEPTED, Status.NEEDS_CLEANUP, Status.REOPENED, Status.OPEN, Status.RESOLVED)
 Told = tuple[int, str, str, str, str]  # entry, event, status before and after, why
 _Row = TypeVar("_Row", Issue, TierIssue, RunIndexEntry)
 
@@ -43,7 +46,7 @@ def join_entries(project_pk: int, renamed: Mapping[str, str], tally: BacklogTall
         kept = next((entry for entry in entries if entry.issue_key == new), entries[0])
         for other in entries:
             if other is not kept:
-                told += absorb(kept, other, tally)
+                told += absorb(kept, other, tally, keeps_acceptance=True)
         if kept.issue_key != new:
             why = f"goes by {new}, no longer by {kept.issue_key}"
             kept.issue_key = new
@@ -52,11 +55,17 @@ def join_entries(project_pk: int, renamed: Mapping[str, str], tally: BacklogTall
     return told
 
 
-def absorb(kept: BacklogEntry, other: BacklogEntry, tally: BacklogTally) -> list[Told]:
-    """Fold another entry into the one that is kept, and hide it behind that one. Needs the backlog's lock."""
+def absorb(
+    kept: BacklogEntry, other: BacklogEntry, tally: BacklogTally, *, keeps_acceptance: bool = False
+) -> list[Told]:
+    """Fold another entry into the one that is kept, and hide it behind that one. Needs the backlog's lock.
+
+    With `keeps_acceptance` the two are accepted if one of them was, to the later date, and both histories say so.
+    """
     before, gone = str(kept.status), str(other.status)
     ages = max(kept.age_in_runs, other.age_in_runs), max(kept.age_in_tiers, other.age_in_tiers)
-    status = min(kept.status, other.status, key=lambda one: _PRECEDENCE.index(Status(one)))
+    precedence = _BY_REPORTS if keeps_acceptance else _PRECEDENCE
+    status = min(kept.status, other.status, key=lambda one: precedence.index(Status(one)))
     until = [one.accepted_until for one in (kept, other) if one.accepted_until is not None]
     kept.status, kept.accepted_until = status, max(until) if status == Status.ACCEPTED else None
     in_tally = (tally.runs, tally.tiers) if status in LIVE_STATUSES else (0, 0)
@@ -84,9 +93,12 @@ def absorb(kept: BacklogEntry, other: BacklogEntry, tally: BacklogTally) -> list
     other.issue_key = f"merged:{new_id()}:{key}"[:MAX_KEY_CHARS]
     other.save()
     kept.save()
+    why = f"{key} is one issue with {kept.issue_key}"
+    if kept.accepted_until is not None:
+        why += f", accepted until {clock.stamp(kept.accepted_until)}"
     return [
-        (other.pk, "merged", gone, str(other.status), f"{key} is one issue with {kept.issue_key}"),
-        (kept.pk, "absorbed", before, str(kept.status), f"{key} is one issue with {kept.issue_key}"),
+        (other.pk, "merged", gone, str(other.status), why),
+        (kept.pk, "absorbed", before, str(kept.status), why),
     ]
 
 

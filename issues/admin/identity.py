@@ -75,8 +75,8 @@ def _split(request: HttpRequest, entry: BacklogEntry, fields: dict[str, Any]) ->
 MERGE = Decision(
     title="Merge another issue into this one",
     button="Merge",
-    note="Its counts, votes and sightings are added; its history is kept behind this issue. Runs that have seen both "
-    "count them as one when they see the issue again.",
+    note="Its counts, votes and sightings are added; its history is kept behind this issue. Live runs that have seen "
+    "both count them as one from then on.",
     permission=PERMISSION,
     act=_merge,
     form=MergeForm,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
@@ -12,9 +13,14 @@ from django.db import connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autopack_site.kernel import clock
+from issues.decisions import accept_entry
+from issues.entries import entry_shape
 from issues.known import IssueName, Vote
 from issues.ledger import DatabaseLedger
+from issues.merging import merge_entries
 from issues.models import BacklogEntry, BacklogEvent, Issue, RunIndexEntry, TierIssue
+from issues.search import with_votes
 from issues.shapes import run_index
 from issues.tasks import align_runs
 from runs.models import Outbox, Run, Tier
@@ -118,6 +124,49 @@ def test_a_run_that_saw_an_issue_under_a_former_key_takes_the_new_one_when_it_se
 
 
 @pytest.mark.django_db
+def test_an_entry_shows_what_was_seen_of_it_under_a_key_that_it_has_lost_since() -> None:
+    project = make_project()
+    old, new = make_run(project), make_run(project)
+    say(old, "zeta", **LEAK)
+    Run.objects.filter(pk=old.pk).update(state="DONE_CANCELLED", completed_at=old.created_at)
+    say(new, "alpha", **LEAK)
+    say(new, "beta")
+    shown = entry_shape(with_votes(BacklogEntry.objects.filter(issue_key="alpha")).get())
+    assert [(row["run_id"], row["issue_key"]) for row in shown["sightings"]] == [
+        (new.pk, "alpha"), (old.pk, "zeta")
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("accepted", ["b", "c"])
+@pytest.mark.parametrize("status", ["open", "needs_cleanup", "reopened"])
+def test_a_report_that_makes_an_accepted_issue_one_with_an_open_one_does_not_end_the_acceptance(
+    accepted: str, status: str
+) -> None:
+    run = make_run()
+    say(run, "b", description="x fails", evidence_refs=("a.py",))
+    say(run, "c", description="y fails", evidence_refs=("a.py",))
+    BacklogEntry.without_ages.update(status=status, effective_severity="major")
+    until = clock.now() + timedelta(days=3)
+    accept_entry(BacklogEntry.objects.get(issue_key=accepted).pk, until=until, by="ann", why="known")
+    say(run, "b", by="z", description="y fails", evidence_refs=("a.py",))
+    assert (entry().issue_key, entry().status, entry().accepted_until) == ("b", "accepted", until)
+    told = BacklogEvent.objects.filter(event__in=["merged", "absorbed"]).values_list("why", flat=True)
+    assert list(told) == [f"c is one issue with b, accepted until {clock.stamp(until)}"] * 2
+
+
+@pytest.mark.django_db
+def test_a_person_s_merge_with_an_open_issue_ends_an_acceptance() -> None:
+    run = make_run()
+    say(run, "b")
+    say(run, "c")
+    first, second = BacklogEntry.objects.order_by("issue_key")
+    accept_entry(first.pk, until=clock.now() + timedelta(days=3), by="ann", why="known")
+    merge_entries(first.pk, [second.pk], by="ann", why="it is worse than that")
+    assert (entry().status, entry().accepted_until) == ("open", None)
+
+
+@pytest.mark.django_db
 def test_an_expected_failure_counts_nowhere_under_any_name() -> None:
     run = make_run()
     say(run, "b", expected_fail=True, **LEAK)
@@ -193,9 +242,18 @@ def _report(told: Told) -> IssueReport:
                   source=f"{by}-tool", category="lint" if severity == "minor" else "types")  # fmt: skip
 
 
-def _recorded(phases: dict[Place, int], batches: list[list[Told]]) -> list[list[list[Any]]]:
-    """Record the batches, bring runs into line; return all that came of it, and take it back."""
+def _recorded(
+    phases: dict[Place, int], batches: list[list[Told]], *, accepted: bool
+) -> list[list[list[Any]]]:
+    """Record the batches, bring runs into line; return all that came of it, and take it back.
+
+    `accepted` says whether a person has accepted one of the issues before.
+    """
     with transaction.atomic():
+        if accepted:
+            first: Told = ("b", "s/two.py:3", "that fails", "minor", False, ("one", "P1"), "ann")
+            ledger.record(phases["one", "P1"], [_report(first)], reporter="ann")
+            BacklogEntry.without_ages.update(status="accepted", accepted_until=clock.now())
         for batch in batches:
             *_, place, by = batch[0]
             ledger.record(phases[place], [_report(told) for told in batch], reporter=by)
@@ -253,8 +311,11 @@ def _batches(told: list[Told], data: st.DataObject) -> list[list[Told]]:
 
 def _order_changes_nothing(phases: dict[Place, int], told: list[Told], data: st.DataObject) -> None:
     together = sorted(told, key=lambda row: row[-2:])
-    one = _recorded(phases, [list(rows) for _, rows in groupby(together, key=lambda row: row[-2:])])
-    other = _recorded(phases, _batches(data.draw(st.permutations(told)), data))
+    accepted = data.draw(st.sampled_from([False, False, True]))
+    batches = [list(rows) for _, rows in groupby(together, key=lambda row: row[-2:])]
+    one = _recorded(phases, batches, accepted=accepted)
+    other = _recorded(phases, _batches(data.draw(st.permutations(told)), data), accepted=accepted)
+    assert accepted == ("accepted" in [row[4] for row in one[2]])
     for first, second in zip(one, other, strict=True):
         assert first == second
     # counts are of distinct issues
