@@ -34,10 +34,11 @@ BACKLOG_MOVES: Mapping[tuple[str, str], Status] = {
     (Status.NEEDS_CLEANUP, "accepted"): Status.ACCEPTED,
     (Status.ACCEPTED, "accepted"): Status.ACCEPTED,  # until another date
     (Status.ACCEPTED, "lapsed"): Status.OPEN,
+    (Status.ACCEPTED, "worsened"): Status.OPEN,
     (Status.ACCEPTED, "resolved"): Status.RESOLVED,
 }
 # What ages, is resolved by coverage and reaches the strategy. An acceptance holds to its date: till then neither
-# runs nor reports move the entry.
+# runs nor reports move the entry, but for one that shows it to be worse than what was accepted.
 LIVE_STATUSES = (Status.OPEN, Status.NEEDS_CLEANUP, Status.REOPENED)
 AGEABLE_STATUSES = tuple(status for (status, event) in BACKLOG_MOVES if event == "aged")
 

@@ -128,7 +128,8 @@ def remember(
     """Fold reports into the entries that were read under the backlog's lock, and write them.
 
     `entries` is brought up to date. A resolved entry is reopened with its history, where its fix is known once it is
-    known that what the reports' attempt began from has it; a report never ages one.
+    known that what the reports' attempt began from has it; a report never ages one. An acceptance ends when a report
+    makes its entry worse than it was accepted as.
     """
     now = clock.now()
     rules = rules_of(run)
@@ -156,11 +157,15 @@ def remember(
             events.append((report.issue_key, "reopened", entry.status))
             entry.become(after(entry.status, "reopened"), tally)
             entry.opened_at, entry.fixed_by = now, ""
+        floor = rules.floor(phase.phase_id, report.category)
+        severity = worst(entry.effective_severity, report.severity, floor)
+        if entry.status == Status.ACCEPTED and severity != entry.effective_severity:
+            events.append((report.issue_key, "worsened", entry.status))
+            entry.become(after(entry.status, "worsened"), tally)
+            entry.opened_at, entry.accepted_until = now, None
         entry.category = least(entry.category, report.category)
         entry.base_severity = worst(entry.base_severity, report.severity)
-        entry.effective_severity = worst(
-            entry.effective_severity, report.severity, rules.floor(phase.phase_id, report.category)
-        )
+        entry.effective_severity = severity
         entry.occurrence_count += 1
         entry.last_seen_run_id, entry.last_seen_at = run.run_id, now
         entry.seen_in_runs = latest(entry.seen_in_runs, [run.run_id], MAX_NAMES)

@@ -25,7 +25,8 @@ MAX_REPORTERS = 20
 MAX_TOLD = 100  # lost keys that a run's timeline names of one joint
 # Of entries that become one: what asks for work goes before what doesn't.
 _PRECEDENCE = (Status.NEEDS_CLEANUP, Status.REOPENED, Status.OPEN, Status.ACCEPTED, Status.RESOLVED)
-# But what a person accepted stays accepted to its date, whatever reports say: only a person may end it.
+# But what a person accepted stays accepted to its date when reports make it one with what is no worse, in any order
+# of theirs. What is worse a reporter can't put under it.
 _BY_REPORTS = (Status.ACCEPTED, Status.NEEDS_CLEANUP, Status.REOPENED, Status.OPEN, Status.RESOLVED)
 Told = tuple[int, str, str, str, str]  # entry, event, status before and after, why
 _Row = TypeVar("_Row", Issue, TierIssue, RunIndexEntry)
@@ -60,11 +61,14 @@ def absorb(
 ) -> list[Told]:
     """Fold another entry into the one that is kept, and hide it behind that one. Needs the backlog's lock.
 
-    With `keeps_acceptance` the two are accepted if one of them was, to the later date, and both histories say so.
+    With `keeps_acceptance` the two are accepted if one of them was and the other is no worse, to the later date.
+    Both histories say so.
     """
     before, gone = str(kept.status), str(other.status)
     ages = max(kept.age_in_runs, other.age_in_runs), max(kept.age_in_tiers, other.age_in_tiers)
-    precedence = _BY_REPORTS if keeps_acceptance else _PRECEDENCE
+    accepted = [one.effective_severity for one in (kept, other) if one.status == Status.ACCEPTED]
+    is_covered = keeps_acceptance and worst(kept.effective_severity, other.effective_severity) in accepted
+    precedence = _BY_REPORTS if is_covered else _PRECEDENCE
     status = min(kept.status, other.status, key=lambda one: precedence.index(Status(one)))
     until = [one.accepted_until for one in (kept, other) if one.accepted_until is not None]
     kept.status, kept.accepted_until = status, max(until) if status == Status.ACCEPTED else None
@@ -94,8 +98,9 @@ def absorb(
     other.save()
     kept.save()
     why = f"{key} is one issue with {kept.issue_key}"
-    if kept.accepted_until is not None:
-        why += f", accepted until {clock.stamp(kept.accepted_until)}"
+    if until:
+        words = "accepted until" if status == Status.ACCEPTED else "which ends the acceptance until"
+        why += f", {words} {clock.stamp(max(until))}"
     return [
         (other.pk, "merged", gone, str(other.status), why),
         (kept.pk, "absorbed", before, str(kept.status), why),

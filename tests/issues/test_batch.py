@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -155,7 +157,7 @@ def test_of_long_evidence_the_end_is_answered():
 def test_an_import_answers_how_many_issues_its_reports_are_and_not_how_many_keys(monkeypatch):
     monkeypatch.setattr(batch, "MAX_REPORTS", 2)
     phase = make_run().phases.get(phase_id="P1")
-    leak = {"description": "never closed", "evidence_refs": ("src/io.py:1",)}
+    leak: dict[str, Any] = {"description": "never closed", "evidence_refs": ("src/io.py:1",)}
     reports = [report("c", **leak), report("x"), report("b", **leak), report("y"), report("a", **leak)]
     done = batch.import_reports(phase.pk, reports, reporter="b")
     assert (done.reports, done.issues, done.minor_issue_count) == (5, 3, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_two_files_are_two_places(one: str, other: str) -> None:
     ],
 )
 def test_both_spellings_of_a_category_name_one_defect(one: str, other: str) -> None:
-    said = {"description": "it breaks", "evidence_refs": ("a/b.py",)}
+    said: dict[str, Any] = {"description": "it breaks", "evidence_refs": ("a/b.py",)}
     first, second = (names_of(report("k", category=category, **said)) for category in (one, other))
     assert first == second
     assert first != names_of(report("k", category="docs", **said))

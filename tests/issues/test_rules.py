@@ -14,7 +14,7 @@ from issues.severity import count_change, severity_rules, worst
 from runs.proofs import Proof
 from strategy.defaults import default_ruleset
 
-EVENTS = ("aged", "resolved", "reopened", "accepted", "lapsed")
+EVENTS = ("aged", "resolved", "reopened", "accepted", "lapsed", "worsened")
 LEGAL = {
     ("open", "aged"): "needs_cleanup",
     ("reopened", "aged"): "needs_cleanup",
@@ -27,6 +27,7 @@ LEGAL = {
     ("needs_cleanup", "accepted"): "accepted",
     ("accepted", "accepted"): "accepted",
     ("accepted", "lapsed"): "open",
+    ("accepted", "worsened"): "open",
     ("accepted", "resolved"): "resolved",
 }
 
