@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import shutil
@@ -29,6 +30,26 @@ APPROVE = 'answer(recommendation="approve", review_notes="fine", tokens_used=5)'
 REVISE = 'answer(recommendation="revise", review_notes="say it louder", tokens_used=5)'
 ESCALATE = 'answer(recommendation="escalate", review_notes="a person must look at this")'
 SLOW = "time.sleep(60)"
+
+
+# What outlives its parent unless it is hunted down; the last argument is what it is found by.
+FORKS = """
+import subprocess
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", {mark!r}], start_new_session=True)
+time.sleep(60)
+"""
+
+
+def processes_with(mark: str) -> list[str]:
+    """Return the command lines that have the mark among their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                if mark.encode() in arguments:
+                    found.append(b" ".join(arguments).decode())
+    return found
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,13 +102,14 @@ def test_spent_tokens_end_the_run_before_the_next_attempt_starts(world: World) -
 
 
 def test_the_wall_clock_ends_a_run_and_kills_its_agent(world: World) -> None:
-    mark = world.folder / "still-alive"
-    world.project(builder=f"time.sleep(6); open({str(mark)!r}, 'w')", gate=GREEN)
+    mark = f"forked-by-{world.key}"
+    world.project(builder=FORKS.format(mark=mark), gate=GREEN)
     run = world.start(world.plan("one"))
-    eventually(lambda: Attempt.objects.filter(run=run, state="RUNNING").exists(), what="no agent started")
+    eventually(lambda: processes_with(mark), what="no agent started")
     Run.objects.filter(pk=run.pk).update(deadline_at=timezone.now())
     ended = world.ended(run)
     assert_ended(ended, "DONE_FAILED_BUDGET_EXHAUSTED", "run_max_duration_minutes", world)
+    eventually(lambda: not processes_with(mark), timeout_s=30, what=lambda: str(processes_with(mark)))
 
 
 def test_a_gate_run_cap_ends_the_run(world: World) -> None:
@@ -289,13 +311,15 @@ def test_a_phase_that_nobody_claims_ends_at_its_deadline(world: World) -> None:
 
 
 def test_an_operators_cancel_ends_the_run_and_its_agent(world: World) -> None:
-    world.project(builder=SLOW, gate=GREEN)
+    mark = f"forked-by-{world.key}"
+    world.project(builder=FORKS.format(mark=mark), gate=GREEN)
     run = world.start(world.plan("one", "two"))
-    eventually(lambda: Attempt.objects.filter(run=run, state="RUNNING").exists())
+    eventually(lambda: processes_with(mark), what="no agent started")
     services.cancel_run(run.pk, by="operator", why="changed my mind")
     ended = world.ended(run)
     assert_ended(ended, "DONE_CANCELLED", "cancelled", world)
     assert dict(ended.phases.values_list("phase_id", "state")) == {"one": "FAILED", "two": "SKIPPED"}
+    eventually(lambda: not processes_with(mark), timeout_s=30, what=lambda: str(processes_with(mark)))
 
 
 def test_a_builder_that_changes_nothing_fails_the_phase(world: World) -> None:
@@ -305,18 +329,15 @@ def test_a_builder_that_changes_nothing_fails_the_phase(world: World) -> None:
 
 
 def test_a_builder_over_its_time_is_killed_with_what_it_forked(world: World) -> None:
-    mark = world.folder / "survivor"
-    builder = f"""
-import subprocess
-late = "import time; time.sleep(4); open({str(mark)!r}, 'w')"
-subprocess.Popen([sys.executable, "-c", late], start_new_session=True)
-time.sleep(30)
-"""
-    argv = world.program("forker", builder)
+    mark = f"forked-by-{world.key}"
+    argv = world.program("forker", FORKS.format(mark=mark))
     world.project(
-        builder=None, gate=GREEN, builders={"forker": {"kind": "command", "argv": argv, "timeout_s": 1}}
+        builder=None, gate=GREEN, builders={"forker": {"kind": "command", "argv": argv, "timeout_s": 2}}
     )
-    run = world.ended(world.start(world.plan({"phase_id": "one", "task_category": "docs"})))
+    run = world.start(world.plan({"phase_id": "one", "task_category": "docs"}))
+    eventually(lambda: processes_with(mark), what="no agent started")
+    run = world.ended(run)
+    assert processes_with(mark) == []  # its attempt has ended: nothing of it may be left
     assert_ended(run, "DONE_FAILED_REQUIRES_HUMAN_REVIEW", "builder-timeout", world)
     assert Attempt.objects.filter(run=run, tokens_used=None).count() == 2  # unknown, never 0
 

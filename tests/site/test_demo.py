@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +21,10 @@ from autopack_site import embedded
 from autopack_site.demo import library
 from autopack_site.demo.configuration import PLAN, TEMPLATE, fill
 from autopack_site.demo.errors import DemoFailed
+from autopack_site.demo.facts import Facts
+from autopack_site.embedded import folders as places
+from autopack_site.embedded.accounts import service_account
+from runs.models import Run
 from runs.plan import parse_plan_document
 from strategy.config import load_config
 
@@ -73,6 +79,41 @@ def test_an_index_without_the_library_is_a_clear_failure(
         library.fetch(tmp_path / "empty")
 
 
+def facts(state: str = "DONE_SUCCESS", **fields: Any) -> Facts:
+    """Return what a demo that keeps all its promises comes to, but for the fields."""
+    run = Run(run_id="demo-1", state=state)
+    kept = {
+        "commits": [f"{n:07x} step" for n in range(5)],
+        "gates": {"green": 8, "red": 1},
+        "verdicts": {"approve": 1, "revise": 1},
+        "is_promotable": True,
+        "clone_tests": 90,
+    }
+    return Facts(run, Path("/srv/lib"), **{**kept, **fields})
+
+
+def test_a_demo_that_keeps_its_promises_finds_no_fault_in_itself() -> None:
+    assert facts().faults() == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"state": "DONE_FAILED_ENVIRONMENT"}, "the run ended DONE_FAILED_ENVIRONMENT"),
+        ({"commits": ["0000000 step"] * 4}, "4 commits on autonomous/demo-1; at least 5"),
+        ({"gates": {"green": 8}}, "no gate was red"),
+        ({"verdicts": {"approve": 2}}, "no audit asked for a revision"),
+        ({"is_promotable": False, "against_promotion": ["issues"]}, "not eligible for promotion: issues"),
+        ({"clone_failures": 1}, "1 of 90 tests fail"),
+        ({"clone_tests": 0}, "0 of 0 tests fail"),
+        ({"clone_detail": "(timeout)"}, "tests fail (timeout)"),
+    ],
+)
+def test_a_demo_names_the_promise_that_it_did_not_keep(broken: dict[str, Any], said: str) -> None:
+    (fault,) = facts(**broken).faults()
+    assert said in fault
+
+
 @pytest.fixture
 def state_dir() -> Iterator[Path]:
     """A state directory of its own, with what a demo of this checkout has downloaded before."""
@@ -107,10 +148,17 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing_running(state_dir: Path)
         demo.kill()
         demo.wait()
     assert demo.returncode == 0, output[-6000:]
+    assert processes_of(state_dir) == []
     assert "DONE_SUCCESS in" in output
     assert "1 red" in output
     assert "1 revise" in output
-    assert processes_of(state_dir) == []
+    # the summary: commits, gates, issues, tokens, the verdict, where the branch is, what to type next
+    (commits,) = re.findall(r"^(\d+) commits on autonomous/demo-1$", output, re.MULTILINE)
+    assert int(commits) >= 5
+    assert re.search(r"^  issues   [1-9]", output, re.MULTILINE)
+    assert re.search(r"^  tokens   \d+ of [\d,]+", output, re.MULTILINE)
+    assert re.search(r"^  promotable to main: yes$", output, re.MULTILINE)
+    assert re.search(r"^What to type next\n  git -C \S+ log --stat autonomous/demo-1$", output, re.MULTILINE)
     branches = library.git(
         state_dir / "demo" / "repositories" / "demo-1" / "python-slugify",
         "branch",
@@ -120,14 +168,21 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing_running(state_dir: Path)
 
 
 def processes_of(state_dir: Path) -> list[str]:
-    """Return the command lines of processes whose environment names the state directory."""
+    """Return the command lines of processes that belong to a demo: by their environment, or by their data's folder.
+
+    PostgreSQL and Redis have a bare environment; their command lines name where their data lies.
+    """
+    home = places.locate(state_dir / "demo", service_account()).home
+    marks = [os.fsencode(state_dir), os.fsencode(home)]
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if str(state_dir).encode() in (entry / "environ").read_bytes():
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            command = (entry / "cmdline").read_bytes()
+            text = command + (entry / "environ").read_bytes()
+            if any(mark in text for mark in marks):
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
         except OSError:
             continue
     return found
