@@ -14,6 +14,7 @@ from integration.mirror import Mirror
 from integration.models import GateRun
 from integration.refs import branch_ref
 from integration.repository import log_path, mirror_of
+from integration.storage import storage_faults
 from runs import rows
 from runs.agents import config_of
 from runs.diff_size import held_to
@@ -30,8 +31,13 @@ class GitWorkspace:
     def prepare(self, run_id: str) -> Base:
         """Fetch the project's branch and start the run's branch there. Safe to repeat.
 
-        A run of a split plan starts where the run before it ended.
+        A run of a split plan starts where the run before it ended. Raises AutopackError only: what the disk does
+        is StorageFailed, so that it is counted and tried again like a source that can't be reached.
         """
+        with storage_faults("The project's mirror can't be made or written"):
+            return self._prepare(run_id)
+
+    def _prepare(self, run_id: str) -> Base:
         run = Run.objects.select_related("project", "previous").get(pk=run_id)
         branch = config_of(run).default_branch
         mirror = mirror_of(run.project)

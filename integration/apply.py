@@ -8,13 +8,14 @@ from __future__ import annotations
 import structlog
 from django.conf import settings
 
+from autopack_site.kernel.errors import AutopackError
 from integration import crash
 from integration.candidate import Candidate, build_candidate
-from integration.git_errors import GitFailed
 from integration.judge import DEFAULT_PROTECTED, PatchRules
 from integration.objects import Identity
 from integration.patch_errors import PatchRefused
 from integration.repository import mirror_of
+from integration.storage import storage_faults
 from runs import rows, services
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run
@@ -35,17 +36,23 @@ def build(attempt_id: str) -> None:
         return
     base = attempt.base_commit
     try:
-        candidate = _candidate(attempt)
+        with storage_faults("The candidate could not be written"):
+            candidate = _candidate(attempt)
     except PatchRefused as error:
         services.record_refusal(
             attempt_id, code=error.code, reason=error.detail, is_policy=error.is_policy, base=base
         )
         return
-    except GitFailed as error:
-        log.warning("candidate.git_failed", attempt_id=attempt_id, code=error.code)
-        if not error.retryable:
-            services.record_broken_apply(attempt_id, code=error.code, reason=error.detail, base=base)
-        return  # the outbox row stays open; the sweep tries again
+    except AutopackError as error:
+        log.warning("candidate.not_built", attempt_id=attempt_id, code=error.code)
+        services.record_broken_apply(
+            attempt_id,
+            code=error.code,
+            reason=error.detail,
+            base=base,
+            try_again_after=attempt.infra_failures if error.retryable else None,
+        )
+        return  # where it is tried again the outbox row stays open
     crash.line("candidate-kept")
     services.record_candidate(
         attempt_id, base=base, sha=candidate.sha, diff_lines=candidate.diff_lines, paths=candidate.paths

@@ -21,6 +21,7 @@ from integration.mirror import Mirror
 from integration.models import GitIntent
 from integration.refs import branch_ref, tag_ref
 from integration.repository import mirror_of
+from integration.storage import storage_faults
 from runs import outbox, rows, services
 from runs.agents import config_of
 from runs.lifecycle import AttemptState
@@ -82,19 +83,24 @@ def carry_out(intent: GitIntent) -> None:
     if not _is_open(intent):
         return
     try:
-        _move_branch(mirror, intent)
-        crash.line("branch-moved")
-        _make_tag(mirror, intent)
-        crash.line("tag-made")
+        with storage_faults("The mirror's branch could not be moved"):
+            _move_branch(mirror, intent)
+            crash.line("branch-moved")
+            _make_tag(mirror, intent)
+            crash.line("tag-made")
     except RefMoved as error:
         _give_up(intent, error.detail)
+        return
+    except AutopackError as error:
+        _failed(mirror, run, intent, error, half="move")
         return
     if not _is_open(intent):
         return
     try:
-        mirror.push(run.project.source, _pushed(intent))
+        with storage_faults("The branch could not be pushed"):
+            mirror.push(run.project.source, _pushed(intent))
     except AutopackError as error:
-        _push_failed(mirror, run, intent, error)
+        _failed(mirror, run, intent, error, half="push")
         return
     crash.line("pushed")
     _mark_done(intent)
@@ -159,7 +165,7 @@ def _wake_next(run_id: str) -> None:
         outbox.nudge("candidate.merge", attempt_id)
 
 
-def _give_up(intent: GitIntent, reason: str) -> None:
+def _give_up(intent: GitIntent, reason: str, *, code: str = "branch-conflict") -> None:
     """End the move without it: first in the database, which decides, then in the mirror."""
     with locked_run(intent.run_id):
         rows = GitIntent.objects.filter(
@@ -168,11 +174,14 @@ def _give_up(intent: GitIntent, reason: str) -> None:
         if rows != 1:
             return  # decided, or taken over
         log.error("merge.given_up", run_id=intent.run_id, ref=intent.ref, reason=reason)
-        services.conflict_merge(intent.attempt_id, code="branch-conflict", reason=reason)
+        services.conflict_merge(intent.attempt_id, code=code, reason=reason)
         outbox.enqueue("move.undo", intent.pk, intent_id=intent.pk)
         _wake_next(intent.run_id)
     crash.line("move-given-up")
-    undo(intent.pk)
+    try:
+        undo(intent.pk)
+    except (AutopackError, OSError) as error:  # decided all the same; its message is sent again
+        log.warning("merge.not_undone", run_id=intent.run_id, error=type(error).__name__)
 
 
 def undo(intent_id: str) -> None:
@@ -180,6 +189,9 @@ def undo(intent_id: str) -> None:
     intent = GitIntent.objects.select_related("run__project").get(pk=intent_id)
     if intent.state == GitIntent.State.CONFLICT:
         mirror = mirror_of(intent.run.project)
+        if not mirror.exists():  # its refs went with it
+            outbox.settle("move.undo", intent_id)
+            return
         with suppress(RefMoved):  # never moved, or the next move has gone on from it
             mirror.update_ref(intent.ref, intent.old_sha, intent.new_sha)
         with suppress(RefMoved):
@@ -187,11 +199,15 @@ def undo(intent_id: str) -> None:
     outbox.settle("move.undo", intent_id)
 
 
-def _push_failed(mirror: Mirror, run: Run, intent: GitIntent, error: AutopackError) -> None:
-    """Try again later; after the last try give the move up, since nobody saw it."""
+def _failed(mirror: Mirror, run: Run, intent: GitIntent, error: AutopackError, *, half: str) -> None:
+    """Try again later; after the last try give the move up, since nobody saw it.
+
+    In the mirror (`half` is `move`) every fault is tried again: what is broken there may be mended. The project's
+    repository (`push`) may have said no for good.
+    """
     tries = intent.tries + 1
-    log.warning("merge.push_failed", run_id=intent.run_id, code=error.code, tries=tries)
-    if error.retryable and tries < PUSH_TRIES:
+    log.warning("merge.failed", half=half, run_id=intent.run_id, code=error.code, tries=tries)
+    if (half == "move" or error.retryable) and tries < PUSH_TRIES:
         wait_s = settings.GATE_BACKOFF_S * 2 ** (tries - 1)
         GitIntent.objects.filter(pk=intent.pk, state=GitIntent.State.PLANNED, due_at=intent.due_at).update(
             tries=tries,
@@ -199,10 +215,19 @@ def _push_failed(mirror: Mirror, run: Run, intent: GitIntent, error: AutopackErr
             due_at=clock.database_now() + timedelta(seconds=wait_s),
         )
         return
-    if mirror.has_pushed(run.project.source, _pushed(intent)):
+    if _has_arrived(mirror, run, intent):
         _mark_done(intent)  # the push arrived, and its answer did not
-        return
-    _give_up(intent, f"The project's repository did not take the branch: {error.detail}")
+    elif half == "push":
+        _give_up(intent, f"The project's repository did not take the branch: {error.detail}")
+    else:
+        _give_up(intent, f"The branch could not be moved: {error.detail}", code=error.code)
+
+
+def _has_arrived(mirror: Mirror, run: Run, intent: GitIntent) -> bool:
+    try:
+        return mirror.has_pushed(run.project.source, _pushed(intent))
+    except OSError:
+        return False
 
 
 def recover(limit: int = 100) -> int:

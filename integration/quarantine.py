@@ -57,10 +57,11 @@ class Quarantine:
 def quarantine(git_dir: Path) -> Iterator[Quarantine]:
     """Open a quarantine in the mirror at git_dir; whatever is left in it is removed at the end.
 
-    A lock on the folder tells the living from those that a crash left (`sweep`).
+    A lock on the folder tells the living from those that a crash left (`sweep`). Raises FileNotFoundError for a
+    mirror that is gone: a quarantine must never bring back a part of it, which would stand in the new one's way.
     """
     parent = git_dir / "autopack" / "quarantine"
-    parent.mkdir(parents=True, exist_ok=True)
+    parent.mkdir(exist_ok=True)
     folder, descriptor = locked_folder(lambda: Path(tempfile.mkdtemp(dir=parent)))
     try:
         opened = Quarantine(git_dir, folder)

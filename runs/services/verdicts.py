@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db.models import F
 
 from autopack_site.kernel import clock
@@ -227,12 +228,35 @@ def finish_merge(attempt_id: str, *, new_head: str, tag: str) -> None:
         move(run, "snapshot_created", data={"tag": tag, "commit": new_head})
 
 
-def record_broken_apply(attempt_id: str, *, code: str, reason: str, base: str | None = None) -> None:
-    """Record that git itself failed on a submitted patch: no other attempt would fare better."""
+def record_broken_apply(
+    attempt_id: str,
+    *,
+    code: str,
+    reason: str,
+    base: str | None = None,
+    try_again_after: int | None = None,
+) -> None:
+    """Record that git or the disk failed on a submitted patch: no other attempt would fare better.
+
+    `try_again_after` is how many infrastructure faults of the attempt the caller knew of, where the same build may
+    yet succeed: then it is put off, until the attempt has had INFRA_TRIES of them. Faults that were met at once by
+    several workers count as one. None ends the phase now.
+    """
     with locked_run(_run_id(attempt_id)) as run:
-        attempt = _submitted(attempt_id, base)
-        if attempt is not None and run.state in LIVE_RUN_STATES:
-            fail_phase(attempt.phase, Cause.ENVIRONMENT, code, reason)
+        attempt = _attempt(attempt_id)
+        is_in_force = attempt.state == AttemptState.SUBMITTED and base in (None, attempt.base_commit)
+        if try_again_after is not None and is_in_force and run.state in LIVE_RUN_STATES:
+            if attempt.infra_failures != try_again_after:
+                return
+            attempt.infra_failures += 1
+            attempt.save(update_fields=["infra_failures"])
+            note(attempt.phase, "apply_failed", why=reason, data={"attempt": attempt.pk, "code": code})
+            if attempt.infra_failures < INFRA_TRIES:
+                outbox.postpone("candidate.build", attempt_id, delay_s=settings.GATE_BACKOFF_S)
+                return
+        found = _submitted(attempt_id, base)
+        if found is not None and run.state in LIVE_RUN_STATES:
+            fail_phase(found.phase, Cause.ENVIRONMENT, code, reason)
 
 
 def conflict_merge(attempt_id: str, *, code: str, reason: str) -> None:
