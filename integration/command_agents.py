@@ -30,6 +30,7 @@ from integration.sandbox.visibility import hint, missing_toolchains
 from integration.spending import Spending
 from runs import outbox, services
 from runs.agents import config_of, serving
+from runs.authorship import barred_from_open
 from runs.figures import Figures
 from runs.lifecycle import Cause
 from runs.models import Phase, Run
@@ -62,7 +63,7 @@ def work(phase_pk: int, kind: str) -> None:
     phase = Phase.objects.select_related("run__project").filter(pk=phase_pk).first()
     if phase is None:
         return
-    agent = serving(phase.run, phase, kind)
+    agent = serving(phase.run, phase, kind, but=barred_from_open(phase) if kind == "audit" else "")
     if agent is None:
         outbox.settle("agent.work", f"{phase_pk}:{kind}")
         return

@@ -21,9 +21,13 @@ def agents_for(run: Run, phase: Phase, kind: str) -> tuple[AgentConfig, ...]:
     return config.auditors_for(phase.task_category)
 
 
-def serving(run: Run, phase: Phase, kind: str) -> AgentConfig | None:
-    """Return the command agent that serves the phase, or None when it waits to be claimed."""
-    return next((agent for agent in agents_for(run, phase, kind) if agent.kind == "command"), None)
+def serving(run: Run, phase: Phase, kind: str, *, but: str = "") -> AgentConfig | None:
+    """Return the command agent that serves the phase, or None when it waits to be claimed.
+
+    `but` names one who may not: an Auditor whose own patch is to be approved.
+    """
+    fit = (agent for agent in agents_for(run, phase, kind) if agent.kind == "command" and agent.name != but)
+    return next(fit, None)
 
 
 def taken_by(run: Run, name: str, kind: str) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from autopack_site.kernel import clock
 from runs.agents import agents_for, serving
+from runs.authorship import barred_from
 from runs.lifecycle import AttemptState, PhaseState, RunState
 from runs.models import Attempt, Phase, Run
 
@@ -39,9 +40,8 @@ def doing(run_id: str) -> list[Doing]:
     if run.state == RunState.RUN_CREATED:
         return [_before(run)]
     phases = list(run.phases.order_by("tier__tier_index", "phase_index", "phase_id"))
-    attempts = {
-        attempt.phase_id: attempt for attempt in run.attempts.defer("patch").open().order_by("created_at")
-    }
+    rows = run.attempts.select_related("target").defer("patch", "target__patch").open().order_by("created_at")
+    attempts = {attempt.phase_id: attempt for attempt in rows}
     now = clock.now()
     found = (_of(run, phase, attempts.get(phase.pk), now) for phase in phases if not phase.is_terminal)
     return [line for line in found if line is not None]
@@ -61,7 +61,9 @@ def _of(run: Run, phase: Phase, attempt: Attempt | None, now: datetime) -> Doing
             f"{name}: {what} by {attempt.agent} for {_long(now - attempt.created_at)}", is_waiting=False
         )
     if attempt is not None and attempt.state == AttemptState.WANTED:
-        return Doing(f"{name}: {_claim(run, phase, 'audit')}", is_waiting=True)
+        if attempt.target is not None:
+            attempt.target.phase = phase
+        return Doing(f"{name}: {_claim(run, phase, 'audit', but=barred_from(attempt))}", is_waiting=True)
     if attempt is not None and attempt.state in _WORDS:
         return Doing(f"{name}: {_WORDS[AttemptState(attempt.state)]}", is_waiting=False)
     if phase.state == PhaseState.QUEUED and phase.ready_at is not None:
@@ -69,12 +71,12 @@ def _of(run: Run, phase: Phase, attempt: Attempt | None, now: datetime) -> Doing
     return None  # its turn has not come
 
 
-def _claim(run: Run, phase: Phase, kind: str) -> str:
+def _claim(run: Run, phase: Phase, kind: str, *, but: str = "") -> str:
     until = f" until {phase.claim_deadline_at:%H:%M:%S} UTC" if phase.claim_deadline_at else ""
     role = "Auditor" if kind == "audit" else "builder"
-    if agent := serving(run, phase, kind):
+    if agent := serving(run, phase, kind, but=but):
         return f"waits for a worker to start {agent.name}{until}"
-    listed = agents_for(run, phase, kind)
+    listed = [agent for agent in agents_for(run, phase, kind) if agent.name != but]
     if listed:
         return f"waits for {' or '.join(agent.name for agent in listed)} to claim it{until}"
     return f"no {role} of the project takes {phase.task_category}: waits for a claim over HTTP{until}"

@@ -137,6 +137,13 @@ class PatchChanged(Conflict):
     title = "The audited patch is no longer the one in force"
 
 
+class OwnPatch(Conflict):
+    """The Auditor wrote the patch, and the phase requires the approval of another."""
+
+    code = "own-patch"
+    title = "Nobody approves a patch of their own"
+
+
 class NoAudit(Conflict):
     """No audit is wanted for this phase. `is_early`: nothing is built yet that could be judged."""
 

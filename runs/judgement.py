@@ -13,6 +13,7 @@ from django.db.models import Max
 from autopack_site.kernel import clock
 from runs import caps, meters, outbox, rows
 from runs.agents import agents_for, serving
+from runs.authorship import barred_author, barred_from_open
 from runs.diff_size import held_to
 from runs.endings import close_attempt, fail_phase
 from runs.lifecycle import AttemptState, Cause, PhaseState
@@ -37,24 +38,26 @@ def requeue(phase: Phase, why: str) -> None:
 def needs_approval(phase: Phase, attempt: Attempt) -> bool:
     """Tell whether an Auditor must approve the attempt's patch before the branch moves.
 
-    An auditor's own patch carries its author's approval.
+    An auditor's own patch carries its author's approval, which is as good as any where somebody merely asked for
+    one. Where the strategy requires an audit it is not: one agent would have written the patch and landed it.
     """
+    is_required = bool(held_to(attempt)["requires_audit"])
     if attempt.kind == Attempt.Kind.AUDIT_PATCH:
-        return False
-    return bool(
-        held_to(attempt)["requires_audit"] or attempt.report.get("needs_review") or phase.audit_request
-    )
+        return is_required
+    return is_required or bool(attempt.report.get("needs_review") or phase.audit_request)
 
 
 def is_approved(attempt: Attempt) -> bool:
-    """Tell whether an Auditor approved exactly this patch, on whatever base."""
-    return attempt.phase.attempts.filter(
+    """Tell whether an Auditor approved exactly this patch, on whatever base: another than its author, if required."""
+    approvals = attempt.phase.attempts.filter(
         kind=Attempt.Kind.AUDIT,
         state=AttemptState.DECIDED,
         verdict="approve",
         patch_hash=attempt.patch_hash,
         target=attempt,
-    ).exists()
+    )
+    author = barred_author(attempt)
+    return (approvals.exclude(agent=author) if author else approvals).exists()
 
 
 def want_audit(run: Run, phase: Phase, target: Attempt | None, purpose: str) -> None:
@@ -69,6 +72,11 @@ def want_audit(run: Run, phase: Phase, target: Attempt | None, purpose: str) -> 
         fail_phase(
             phase, Cause.REVIEW, "audits-exhausted", f"All {maximum} audits are used (max_auditor_attempts)"
         )
+        return
+    author = barred_author(target) if purpose == Attempt.Purpose.APPROVAL else ""
+    if author and {agent.name for agent in agents_for(run, phase, "audit")} == {author}:
+        reason = f"{author} wrote the patch, and no other Auditor of the project takes {phase.task_category}"
+        fail_phase(phase, Cause.REVIEW, "audits-exhausted", reason)
         return
     if breach := caps.start_breach(run, phase.tier, phase, "audit"):
         fail_phase(phase, Cause.BUDGET, breach.limit, breach.detail)
@@ -101,11 +109,14 @@ def open_audit(phase: Phase, target: Attempt | None, purpose: str, *, profile: s
 
 
 def offer_audit(run: Run, phase: Phase) -> None:
-    """Start the audit's claim deadline and wake the program that serves such audits, if there is one."""
+    """Start the audit's claim deadline and wake the program that serves such audits, if there is one.
+
+    The audit is the phase's wanted one.
+    """
     Phase.objects.filter(pk=phase.pk).update(
         claim_deadline_at=clock.database_now() + timedelta(seconds=settings.CLAIM_DEADLINE_S)
     )
-    if serving(run, phase, "audit"):
+    if serving(run, phase, "audit", but=barred_from_open(phase)):
         outbox.enqueue("agent.work", f"{phase.pk}:audit", phase_pk=phase.pk, kind="audit")
 
 

@@ -18,6 +18,7 @@ from runs.models import Agent, ApiToken
 from strategy.models import Project
 
 PREFIX = "apk_"
+TOKENLESS = "legacy-client"  # what clients without a token are known as, all of them
 SHOWN = 12  # characters of the value kept for people to recognise it by
 TOUCH_EVERY = timedelta(minutes=1)
 
@@ -53,7 +54,7 @@ def create_token(
 ) -> str:
     """Create a token for an agent (made if new) and return its value, which is never shown again.
 
-    Raises Invalid for an unknown role or an empty name.
+    Raises Invalid for an unknown role, an empty name, and the name of the clients without a token.
     """
     wanted = sorted(set(roles))
     unknown = [role for role in wanted if role not in set(Role)]
@@ -61,6 +62,10 @@ def create_token(
         raise Invalid([problem("enum", ["roles"], f"Some of {', '.join(Role)}; got {wanted}")])
     if not agent_name or len(agent_name) > 128:
         raise Invalid([problem("value_error", ["agent"], "1 to 128 characters")])
+    if agent_name == TOKENLESS:
+        raise Invalid(
+            [problem("value_error", ["agent"], f"{TOKENLESS} is the name of clients without a token")]
+        )
     now = clock.now()
     agent, _ = Agent.objects.get_or_create(name=agent_name, defaults={"created_at": now})
     value = PREFIX + secrets.token_urlsafe(32)

@@ -9,10 +9,10 @@ from rest_framework.request import Request
 
 from autopack_site.kernel.auth import Role
 from runs import throttles
-from runs.tokens import Caller, caller_of
+from runs.tokens import TOKENLESS, Caller, caller_of
 
 LEGACY = Caller(
-    name="legacy-client",
+    name=TOKENLESS,
     roles=frozenset({Role.BUILDER, Role.AUDITOR, Role.READER, "starter"}),
 )
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from autopack_site.kernel import clock
 from autopack_site.kernel.errors import Invalid, problem
 from runs import agents, budgets, meters, outbox, ports
+from runs.authorship import must_be_another
 from runs.endings import close_attempt, fail_phase, release
-from runs.errors import LeaseHeld, NoAudit, PatchChanged, StaleLease
+from runs.errors import LeaseHeld, NoAudit, OwnPatch, PatchChanged, StaleLease
 from runs.judgement import next_number, open_audit, requeue
 from runs.lifecycle import LIVE_PHASE_STATES, LIVE_RUN_STATES, AttemptState, Cause, PhaseState
 from runs.models import Attempt, Lease, Phase, Run
@@ -65,7 +66,7 @@ def request_audit(
 
 
 def submit_audit(lease_id: str, *, fence: int, result: AuditResult) -> Attempt:
-    """Take an Auditor's verdict under its lease. Raises StaleLease, PatchChanged, NoAudit, Invalid.
+    """Take an Auditor's verdict under its lease. Raises StaleLease, PatchChanged, NoAudit, OwnPatch, Invalid.
 
     Where it came too late the usage and the issues are booked all the same.
     """
@@ -82,6 +83,7 @@ def _under(run: Run, lease: Lease, result: AuditResult) -> Attempt:
     if lease.attempt.kind != Attempt.Kind.AUDIT:
         raise NoAudit("This lease is for a build, not for an audit")
     _same_patch(lease.attempt, result)
+    _of_another(lease.attempt, result, lease.owner)
     release(lease, "submitted")
     return _decide(run, lease.phase, lease.attempt, result, lease.owner)
 
@@ -89,14 +91,14 @@ def _under(run: Run, lease: Lease, result: AuditResult) -> Attempt:
 def submit_audit_unleased(run_id: str, phase_id: str, *, agent: str, result: AuditResult) -> Attempt:
     """Take a verdict from a client that names no lease: under its own, on the open audit, or on the patch in force.
 
-    Raises LeaseHeld while another holds the phase, StaleLease, PatchChanged, CategoryNotTaken, NoAudit when there is
-    no patch to judge, or none that waits: what is landing on the branch is decided.
+    Raises LeaseHeld while another holds the phase, StaleLease, PatchChanged, CategoryNotTaken, OwnPatch, NoAudit when
+    there is no patch to judge, or none that waits: what is landing on the branch is decided.
     What was seen and used is booked first where it came too late; not where nothing is built yet.
     """
     _check(result)
     try:
         return _take_unleased(run_id, phase_id, agent, result)
-    except (LeaseHeld, NoAudit, PatchChanged, StaleLease) as refusal:
+    except (LeaseHeld, NoAudit, OwnPatch, PatchChanged, StaleLease) as refusal:
         if not getattr(refusal, "is_early", False):
             book_refused(
                 run_id,
@@ -134,6 +136,7 @@ def _take_unleased(run_id: str, phase_id: str, agent: str, result: AuditResult) 
                 phase, target, purpose, profile=(phase.audit_request or {}).get("profile") or ""
             )
         _same_patch(audit, result)
+        _of_another(audit, result, agent)
         audit.agent = agent
         outbox.settle("agent.work", f"{phase.pk}:audit")
         return _decide(run, phase, audit, result, agent)
@@ -157,6 +160,12 @@ def _same_patch(audit: Attempt, result: AuditResult) -> None:
     seen = result.patch_hash or audit.patch_hash
     if target is not None and (target.patch_hash != audit.patch_hash or seen != target.patch_hash):
         raise PatchChanged(f"The verdict is about patch {seen[:12]}, in force is {target.patch_hash[:12]}")
+
+
+def _of_another(audit: Attempt, result: AuditResult, by: str) -> None:
+    """Refuse an approval of one's own patch where it must be another's; to withdraw it is anyone's right."""
+    if result.verdict == "approve":
+        must_be_another(audit, by)
 
 
 def _decide(run: Run, phase: Phase, audit: Attempt, result: AuditResult, by: str) -> Attempt:

@@ -12,6 +12,7 @@ from django.db.models import F
 
 from autopack_site.kernel import clock
 from runs import agents, budgets, caps, meters, outbox
+from runs.authorship import barred_from, must_be_another
 from runs.brief import brief_for
 from runs.endings import fail_phase, release
 from runs.errors import LeaseHeld, PhaseNotReady, RunEnded, StaleLease
@@ -63,7 +64,8 @@ def claim_phase(
     """Claim the next phase to build (`build`) or to audit (`audit`); None when nothing is there to claim.
 
     Naming a phase claims that one. An agent that the project declares is given the categories that it is declared
-    for only. Raises RunNotFound, PhaseNotFound, and for a named phase LeaseHeld, PhaseNotReady or CategoryNotTaken.
+    for only, and no audit that is to be another's than the author's. Raises RunNotFound, PhaseNotFound, and for a
+    named phase LeaseHeld, PhaseNotReady, CategoryNotTaken or OwnPatch.
     """
     with locked_run(run_id) as run:
         if phase_pk is not None:
@@ -113,21 +115,23 @@ def _find(
     if phase_id is not None:
         named = phase_of(run, phase_id)
         agents.must_take(run, named, agent, kind)
-        return _named(named, kind)
+        found = _named(named, kind)
+        if found[1] is not None:
+            must_be_another(found[1], agent)
+        return found
     for wanted in (categories, agents.taken_by(run, agent, kind)):
         if wanted:
             phases = phases.filter(task_category__in=wanted)
     if kind == "build":
         phase = phases.claimable().first()
         return None if phase is None else (phase, None)
-    attempt = (
+    audits = (
         Attempt.objects.filter(phase__in=phases, kind=Attempt.Kind.AUDIT, state=AttemptState.WANTED)
         .exclude(phase__leases__in=Lease.objects.live().filter(run=run))
-        .select_related("phase__tier", "target")
+        .select_related("phase__tier", "target__phase")
         .order_by("created_at")
-        .first()
     )
-    return None if attempt is None else (attempt.phase, attempt)
+    return next(((audit.phase, audit) for audit in audits if not agent or barred_from(audit) != agent), None)
 
 
 def _named(phase: Phase, kind: str) -> tuple[Phase, Attempt | None]:

@@ -10,7 +10,7 @@ import pytest
 from runs.models import Attempt, Outbox, Phase
 from strategy.models import Project
 from tests.fakes import FakeGates, FakeLedger, FakeWorkspace
-from tests.runs.api.conftest import Api, plan, problem_of, start
+from tests.runs.api.conftest import Api, api_for, plan, problem_of, start
 from tests.runs.api.test_claims import claim
 
 pytestmark = pytest.mark.django_db
@@ -214,3 +214,20 @@ def test_a_suggested_patch_over_the_limit_has_its_own_code(
     answer = auditor.post(f"{PHASE}/auditor_result", verdict("revise", suggested_patches=patches))
     body = problem_of(answer, 422, "patch-too-large")
     assert body["detail"][0]["loc"] == ["body", "suggested_patches", 0, "patch_content"]
+
+
+@committed
+def test_one_token_of_both_roles_can_not_approve_its_build_where_an_audit_is_required(
+    project: Project, operator: Api, auditor: Api, gates: FakeGates
+):
+    body = plan()
+    body["phases"][0]["task_category"] = "security_auth"
+    start(operator, body)
+    both = api_for("builder", "auditor", name="both")
+    assert (
+        both.post(f"{PHASE}/builder_result", {"patch_content": PATCH, "status": "success"}).status_code == 200
+    )
+    gates.finish(Attempt.objects.get().pk)
+    problem_of(both.post(f"{PHASE}/auditor_result", verdict()), 409, "own-patch")
+    problem_of(both.post("/runs/r1/claim", {"kind": "audit", "phase_id": "p1"}), 409, "own-patch")
+    assert auditor.post(f"{PHASE}/auditor_result", verdict()).status_code == 200
