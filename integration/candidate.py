@@ -19,16 +19,20 @@ from integration.judge import (
     PatchRules,
     TreeChange,
     judge,
+    judge_base_links,
     judge_tree_changes,
+    parents_of,
 )
 from integration.mirror import Mirror
 from integration.objects import Identity, commit_bytes, write
-from integration.patch_errors import BaseMoved, PatchDoesNotApply, PatchInvalid
+from integration.patch_errors import BaseMoved, PatchDoesNotApply, PatchInvalid, PatchTooLarge
 from integration.quarantine import Quarantine
 from integration.strict import Entry, check_objects, judge_new_names
 
 AUTOPACK = Identity(*git.IDENTITY)
 APPLY_TIMEOUT_S = 60.0
+MAX_ASKED_BYTES = 8 * 1024 * 1024
+MAX_SHOWN = 200  # names in one command line; what is beyond them git refuses by itself
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
 _UNREADABLE = re.compile(r"corrupt|unrecognized|malformed|garbage|no valid patches|invalid path", re.I)
 
@@ -73,6 +77,7 @@ def build_candidate(
     parsed = judge(patch, rules)
     with mirror.quarantine() as aside:
         mirror.read_index(base, aside)
+        judge_base_links(_links_above(aside, base, parsed), parsed)
         _apply(aside, parsed)
         tree = git.run("write-tree", place=aside.place).text
         changes = tree_changes(aside, base, tree)
@@ -168,6 +173,38 @@ def _listed(aside: Quarantine, tree: str) -> tuple[Entry, ...]:
         mode, _kind, sha = about.split()
         entries.append(Entry(name, int(mode, 8), sha))
     return tuple(entries)
+
+
+def _links_above(aside: Quarantine, base: str, parsed: ParsedPatch) -> set[str]:
+    """Return those folders of the patch's names that are symbolic links in the base.
+
+    One process asks of what kind each is; only where one is no folder (hardly ever) a second asks whether it is a
+    link. Raises PatchTooLarge for names that nest so deeply that asking would cost more than MAX_ASKED_BYTES.
+    """
+    asked: set[str] = set()
+    asked_bytes = 0
+    for path in parsed.paths:
+        for parent in parents_of(path):
+            if parent not in asked:
+                asked.add(parent)
+                asked_bytes += len(parent)
+                if asked_bytes > MAX_ASKED_BYTES:
+                    raise PatchTooLarge("The names of the patch nest too deeply", path=path)
+    names = sorted(
+        name for name in asked if "\n" not in name
+    )  # it would look like two answers; git refuses those
+    if not names:
+        return set()
+    lines = "".join(f"{base}:{name}\0" for name in names).encode("utf-8", "surrogateescape")
+    kinds = git.run(
+        "cat-file", "--batch-check=%(objecttype)", "-z", place=aside.place, stdin=lines
+    ).stdout.split(b"\n")[:-1]
+    blobs = [name for name, kind in zip(names, kinds, strict=True) if kind == b"blob"]
+    if not blobs:
+        return set()
+    listed = git.run("ls-files", "--stage", "-z", "--", *blobs[:MAX_SHOWN], place=aside.place).stdout
+    rows = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return {row.partition("\t")[2] for row in rows if row.startswith("120000 ")}
 
 
 def _apply(aside: Quarantine, parsed: ParsedPatch) -> None:

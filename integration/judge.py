@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from autopack_site.kernel.globs import covered, folded
@@ -127,6 +127,7 @@ def judge(patch: bytes, rules: PatchRules) -> ParsedPatch:
             raise BinaryChange(f"{printable(name)} is binary", path=name, line=change.line)
         _judge_lines(change, rules)
     _judge_pairs(files)
+    _judge_beyond(files)
     content = patch if patch.endswith(b"\n") else patch + b"\n"
     return ParsedPatch(content, files, hashlib.sha256(patch).hexdigest())
 
@@ -187,6 +188,54 @@ def _judge_lines(change: FileChange, rules: PatchRules) -> None:
         if not rules.allow_secrets and (kind := kind_of_secret(text)):
             why = f"{printable(name)} holds what looks like a secret ({kind})"
             raise SecretFound(why, path=name, line=line)
+
+
+def parents_of(path: str) -> list[str]:
+    """Return the folders that path lies in, the outermost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def vacated(files: Sequence[FileChange]) -> set[str]:
+    """Return the names that a patch takes away: whatever was there is in nobody's way any more."""
+    kept = {change.new_path for change in files}
+    return {
+        change.old_path
+        for change in files
+        if change.old_path is not None and change.kind != Kind.COPY and change.old_path not in kept
+    }
+
+
+def judge_base_links(links: Collection[str], parsed: ParsedPatch) -> None:
+    """Refuse a patch that reaches through a symbolic link of its base. `links` are names of the base's links.
+
+    A link that the patch takes away is none any more; whether it may is judged by its mode.
+    """
+    in_the_way = set(links) - vacated(parsed.files)
+    for change in parsed.files:
+        for path in change.paths:
+            link = next((parent for parent in parents_of(path) if parent in in_the_way), None)
+            if link is not None:
+                why = f"{printable(path)} lies beyond the symbolic link {printable(link)}"
+                raise SymlinkChange(why, path=path, line=change.line)
+
+
+def _judge_beyond(files: tuple[FileChange, ...]) -> None:
+    """Refuse a name below another one that the patch itself makes a file or a link, as CVE-2023-23946 did."""
+    made = {change.new_path: change for change in files if change.new_path is not None}
+    for change in files:
+        if change.new_path is None:
+            continue
+        for parent in parents_of(change.new_path):
+            above = made.get(parent)
+            if above is None:
+                continue
+            mode = above.new_mode or above.old_mode
+            why = f"{printable(change.new_path)} lies below {printable(parent)}, which the patch makes a file"
+            # Without a mode (a pure rename or copy) it may be a link: the patch need not say so.
+            if mode == "120000" or (mode is None and above.kind != Kind.ADD):
+                raise SymlinkChange(f"{why} or a link", path=change.new_path, line=change.line)
+            raise PatchInvalid(why, path=change.new_path, line=change.line)
 
 
 def _judge_pairs(files: tuple[FileChange, ...]) -> None:

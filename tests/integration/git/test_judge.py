@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integration import git
 from integration.judge import PatchRules, judge
 from integration.mirror import Mirror
-from integration.patch_errors import PatchRefused, SecretFound
-from tests.integration.git.conftest import build, contents, new_file
+from integration.patch_errors import (
+    PatchDoesNotApply,
+    PatchRefused,
+    PatchTooLarge,
+    SecretFound,
+    SymlinkChange,
+)
+from tests.integration.git.conftest import Project, build, contents, new_file
 
 SUBMODULE = (
     b"diff --git a/lib b/lib\nnew file mode 160000\nindex 0000000..1111111\n--- /dev/null\n+++ b/lib\n"
@@ -28,6 +35,8 @@ COPY_OUT = (
     b"diff --git a/elsewhere/app.py b/src/app.py\nsimilarity index 100%\n"
     b"copy from elsewhere/app.py\ncopy to src/app.py\n"
 )
+RENAMED_LINK = b"diff --git a/link b/moved\nsimilarity index 100%\nrename from link\nrename to moved\n"
+COPIED_LINK = b"diff --git a/link b/moved\nsimilarity index 100%\ncopy from link\ncopy to moved\n"
 BINARY = (
     b"diff --git a/x.bin b/x.bin\nnew file mode 100644\n"
     b"index 0000000000000000000000000000000000000000..f76dd238ade08917e6712764a16a22005a50573d\n"
@@ -107,6 +116,15 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("conflict start", new_file("x", "<<<<<<< HEAD\n"), "conflict-markers"),
     ("conflict end", new_file("x", "a\n>>>>>>> branch\n"), "conflict-markers"),
     ("two names of one file", new_file("con1") + new_file("CON1"), "case-collision"),
+    ("a device beside its small form", new_file("con") + new_file("CON"), "suspicious-name"),
+    ("a device beside what is none", new_file("con1") + new_file("CON"), "suspicious-name"),
+    ("link, then a write through it", new_file("a", "/tmp", "120000") + new_file("a/x"), "symlink-change"),
+    ("a write through a link, then the link", new_file("a/x") + new_file("a", "/tmp", "120000"), "symlink-change"),
+    ("CVE-2023-23946", RENAMED_LINK + new_file("moved/x"), "symlink-change"),
+    ("CVE-2023-23946 below", RENAMED_LINK + new_file("moved/b/x"), "symlink-change"),
+    ("CVE-2023-23946 by a copy", COPIED_LINK + new_file("moved/x"), "symlink-change"),
+    ("CVE-2023-25652", new_file(".git/x.rej"), "git-directory"),
+    ("file, then a file below it", new_file("a") + new_file("a/x"), "invalid-patch"),
     ("two Unicode forms", new_file("caf\u00e9") + new_file("cafe\u0301"), "case-collision"),
     ("empty", b"", "empty-patch"),
     ("blank", b"\n\n", "empty-patch"),
@@ -135,6 +153,77 @@ def test_hostile_shape_is_refused_by_our_code_before_git_runs(
     assert refusal.value.code == code
     assert refusal.value.status == 422
     assert contents(mirror) == before
+
+
+LINKS = PatchRules(allow_symlinks=True)
+
+
+@pytest.mark.parametrize("rules", [PatchRules(), LINKS], ids=["links refused", "links allowed"])
+@pytest.mark.parametrize(
+    "patch",
+    [
+        new_file("link/x"),
+        new_file("link/deep/er/x"),
+        new_file("src/out/x"),
+        new_file("ok.txt") + new_file("src/out/x"),
+        new_file("link/app.py").replace(b"new file mode 100644\n--- /dev/null", b"--- a/link/app.py"),
+        b"diff --git a/README.md b/link/x\nsimilarity index 100%\nrename from README.md\nrename to link/x\n",
+        b"diff --git a/link/app.py b/y\nsimilarity index 100%\nrename from link/app.py\nrename to y\n",
+    ],
+)
+def test_a_write_through_a_committed_link_is_refused_before_git_applies_it(
+    patch: bytes, rules: PatchRules, project: Project, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.path / "link").symlink_to("src")
+    (project.path / "src" / "out").symlink_to("/tmp")
+    project.commit("links")
+    base = mirror.fetch(project.path, "main")
+    before = contents(mirror)
+    plain = git.run
+
+    def watched(*args: str, **options: Any) -> git.Completed:
+        assert args[0] != "apply", "git was asked to apply it"
+        return plain(*args, **options)
+
+    monkeypatch.setattr(git, "run", watched)
+    with pytest.raises(SymlinkChange) as refusal:
+        build(mirror, base, patch, rules=rules)
+    assert refusal.value.code == "symlink-change"
+    assert contents(mirror) == before
+
+
+def test_a_link_that_the_patch_removes_is_in_nobodys_way(project: Project, mirror: Mirror) -> None:
+    (project.path / "link").symlink_to("src")
+    project.commit("links")
+    base = mirror.fetch(project.path, "main")
+    removed = (
+        b"diff --git a/link b/link\ndeleted file mode 120000\n--- a/link\n+++ /dev/null\n@@ -1 +0,0 @@\n"
+        b"-src\n\\ No newline at end of file\n"
+    )
+    made = build(mirror, base, removed + new_file("link/x"), rules=LINKS)
+    assert made.paths == ("link", "link/x")
+    with pytest.raises(SymlinkChange):
+        build(mirror, base, removed + new_file("link/x"))
+
+
+def test_a_file_below_a_plain_file_of_the_base_is_no_matter_of_links(mirror: Mirror, base: str) -> None:
+    with pytest.raises(PatchDoesNotApply):
+        build(mirror, base, new_file("README.md/x"))
+
+
+def test_a_folder_with_a_line_break_is_judged_like_any_other(mirror: Mirror, base: str) -> None:
+    patch = b'diff --git "a/a\\nb/x" "b/a\\nb/x"\n--- "a/a\\nb/x"\n+++ "b/a\\nb/x"\n@@ -1 +1 @@\n-x\n+y\n'
+    with pytest.raises(PatchDoesNotApply):
+        build(mirror, base, patch)
+
+
+def test_names_that_nest_absurdly_deep_are_refused_before_they_are_asked_for(
+    mirror: Mirror, base: str
+) -> None:
+    deep = "/".join("a" * 2000)
+    patch = b"".join(new_file(f"{number}/{deep}") for number in range(5))
+    with pytest.raises(PatchTooLarge, match="too deeply"):
+        build(mirror, base, patch)
 
 
 @pytest.mark.parametrize(
@@ -255,3 +344,20 @@ def test_policy_and_breakage_are_told_apart() -> None:
     assert len(kinds) == len(PatchRefused.__subclasses__())
     assert all(kind.status == 422 for kind in kinds.values())
     assert [code for code, kind in kinds.items() if kind.retryable] == ["base-moved"]
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [new_file("a", "/tmp", "120000") + new_file("a/x"), new_file("a/x") + new_file("a", "/tmp", "120000")],
+)
+def test_a_patch_that_may_make_links_may_not_write_through_one(patch: bytes) -> None:
+    with pytest.raises(SymlinkChange, match="lies below a"):
+        judge(patch, LINKS)
+
+
+def test_a_link_that_becomes_a_folder_of_the_same_patch_is_judged_by_what_is_left() -> None:
+    removed = (
+        b"diff --git a/a b/a\ndeleted file mode 120000\n--- a/a\n+++ /dev/null\n@@ -1 +0,0 @@\n"
+        b"-src\n\\ No newline at end of file\n"
+    )
+    assert judge(removed + new_file("a/x"), LINKS).paths == ("a", "a/x")
