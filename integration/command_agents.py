@@ -18,7 +18,6 @@ from autopack_site.kernel.errors import AutopackError, Conflict
 from integration import apply, crash
 from integration.cells import Cell, SandboxRequired, cell
 from integration.collect import collect
-from integration.git_errors import GitFailed
 from integration.logs import LogWriter, tail
 from integration.mirror import Mirror
 from integration.papers import BadResult, issues_of, read_result, text_of, usage_of, write_brief
@@ -103,7 +102,7 @@ def _serve(
     checkout, out = folder / "checkout", folder / "out"
     try:
         _check_out(mirror, claim, checkout)
-    except (GitFailed, OSError) as error:
+    except (AutopackError, OSError) as error:  # with a mirror that is gone even the commit is unknown
         _fail(claim, _Failure("checkout-failed", str(error), Cause.ENVIRONMENT))
         return None
     config = config_of(run)

@@ -32,7 +32,7 @@ from integration.quarantine import Quarantine, quarantine
 from integration.refs import PROJECT, candidate_ref, checked, full_sha, pushable, writable
 from integration.source_errors import fetch_error, push_error, source_error
 from integration.sources import Source
-from integration.storage import StorageFailed
+from integration.storage import set_stub_aside
 
 _FOLDERS = ("refs/heads", "refs/tags", "info", "autopack/quarantine", "autopack/index")
 _CONFIG = """\
@@ -96,7 +96,7 @@ class Mirror:
     def create(self) -> bool:
         """Make the mirror unless it is there; tell whether it was made now. Processes may race for it.
 
-        A stub in its place (see `_set_stub_aside`) makes way. Raises StorageFailed when more than a stub is there,
+        A stub in its place (see `set_stub_aside`) makes way. Raises StorageFailed when more than a stub is there,
         OSError, GitTimedOut.
         """
         if self.exists():
@@ -119,28 +119,12 @@ class Mirror:
                 (staged / "info" / "attributes").write_text(RAW_ATTRIBUTES)
                 # HEAD names no branch that is ever written, so nothing counts as checked out.
                 (staged / "HEAD").write_text("ref: refs/heads/autopack-none\n")
-                self._set_stub_aside(staged)
+                set_stub_aside(self.path, staged)
                 staged.rename(self.path)
             except BaseException:
                 shutil.rmtree(staged, ignore_errors=True)
                 raise
         return True
-
-    def _set_stub_aside(self, staged: Path) -> None:
-        """Move what is left of a mirror out of the way: folders that hold nothing but Autopack's own papers.
-
-        It lands in `staged`'s neighbour, which the next creation removes if this one is killed. Anything with
-        objects, refs or configuration is more than a stub, and is never touched: it may be somebody's work.
-        """
-        if not os.path.lexists(self.path):
-            return
-        if self.path.is_symlink() or {entry.name for entry in os.scandir(self.path)} - {"autopack"}:
-            raise StorageFailed(
-                f"{self.path.name} is no whole mirror: it has no HEAD, and holds more than a stub"
-            )
-        aside = staged.with_name(f"{staged.name}.stub")
-        self.path.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
 
     def fetch(self, source: str | Path, branch: str, *, timeout_s: float = 600.0) -> str:
         """Take over `branch` of the project's repository; return its commit.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from integration import apply, merge
+from integration import apply, command_agents, merge
 from integration.git_errors import UnknownRevision
 from integration.mirror import Mirror
 from integration.models import GitIntent
@@ -146,6 +146,18 @@ def test_a_base_that_the_mirror_has_not_ends_the_run_at_once(world: World) -> No
         mirror.resolve(attempt.base_commit)
     apply.build(attempt.pk)
     assert ended(run) == ("DONE_FAILED_ENVIRONMENT", "unknown-revision")
+
+
+def test_a_mirror_removed_under_a_command_agent_ends_the_phase_without_waiting_for_leases(
+    world: World,
+) -> None:
+    world.project(gate=[])
+    run = world.start(world.plan("one"))
+    supervisor.step(run.pk)
+    shutil.rmtree(mirror_for(run).path)
+    for _ in range(3):
+        command_agents.work(hand.phase_of(run, "one").pk, "build")
+    assert ended(run) == ("DONE_FAILED_ENVIRONMENT", "checkout-failed")
 
 
 def planned_move(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, GitIntent]:
