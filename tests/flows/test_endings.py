@@ -349,6 +349,17 @@ def test_a_profile_without_steps_is_a_recorded_waiver(world: World) -> None:
     assert list(GateRun.objects.filter(run=run).values_list("verdict", flat=True)) == ["waived"]
 
 
+def test_each_try_of_a_gate_has_a_fresh_checkout(world: World) -> None:
+    """A step that is green as soon as it finds what its first try has left is red in every try."""
+    step = [{"name": "unit", "argv": ["/bin/sh", "-c", "test -e leftover || { touch leftover; exit 1; }"]}]
+    world.project(gate=step)
+    run = world.ended(world.start(world.plan({"phase_id": "one", "task_category": "docs"})))
+    assert run.state == "DONE_FAILED_GATE", world.history(run)
+    gates = list(GateRun.objects.filter(run=run))
+    assert {gate.verdict for gate in gates} == {"red"}
+    assert [len(gate.evidence["tries"]) for gate in gates] == [2] * len(gates)
+
+
 def test_red_then_green_twice_is_recorded_as_flaky(world: World) -> None:
     """The step asks a server of the test's, which says red once: a checkout keeps nothing between tries."""
     asked: list[str] = []

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from django.conf import settings
 
-from runs.lifecycle import PHASE_MOVES, RunState
+from runs.lifecycle import PHASE_MOVES, TERMINAL_RUN_STATES, RunState
 from tests.site.error_codes import every_code, in_source
 
 DOCS = Path(settings.BASE_DIR) / "docs"
@@ -58,6 +58,19 @@ def test_the_lifecycle_that_is_drawn_is_the_one_in_force():
     }
     drawn = set(re.findall(r"\b(?:PLAN|RUN|PHASE|CI|SNAPSHOT|DONE)_[A-Z_]+\b|\bGATE\b", concepts))
     assert drawn == set(map(str, RunState))
+
+
+def test_the_readme_draws_every_state_and_explains_every_ending():
+    text = (Path(settings.BASE_DIR) / "README.md").read_text(encoding="utf-8")
+    (drawing,) = re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL)
+    endings = {
+        f"DONE_FAILED_{name.strip()}"
+        for name in re.findall(r"DONE_FAILED --> \[\*\]: (.*)", drawing)[0].split(",")
+    }
+    states = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bGATE\b", re.sub(r"DONE_FAILED -->.*", "", drawing)))
+    assert (states - {"DONE_FAILED"}) | endings == set(map(str, RunState))
+    explained = set(re.findall(r"^\| `(DONE_[A-Z_]+)` \|", text, re.MULTILINE))
+    assert explained == set(map(str, TERMINAL_RUN_STATES))
 
 
 def test_every_code_has_its_entry_under_troubleshooting():
