@@ -57,7 +57,12 @@ def write_project_artefacts(project_id: str) -> None:
 
 @shared_task(time_limit=900)
 def sweep() -> None:
-    """Find gates, git intents and folders that a vanished worker left."""
+    """Find gates, git intents and folders that a vanished worker left.
+
+    Unlike the other sweeps it holds no advisory lock: a transaction would stay open for as long as git takes, and a
+    session's lock is lost behind a pooler. Two at once do the work once: each row is taken by a conditional update,
+    each mirror and folder under its own file lock.
+    """
     gate.sweep()
     merge.recover()
     repository.sweep_work()

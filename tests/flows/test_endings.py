@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from django.conf import settings
 from django.utils import timezone
 
@@ -206,19 +207,47 @@ def test_an_escalating_auditor_ends_the_run_for_a_person(world: World) -> None:
 
 
 def test_revise_sends_its_notes_into_the_next_brief(world: World) -> None:
-    builder = (
-        'pathlib.Path("out.txt").write_text("LOUD" if "louder" in brief["notes"] else "quiet")\nanswer()'
-    )
+    builder = """
+prose = pathlib.Path(os.environ["AUTOPACK_BRIEF_MD"]).read_text()
+assert prose.startswith("# Guard the door\\n"), prose
+assert "`src/**`" in prose, prose
+assert ("louder" in prose) == ("louder" in brief["notes"]), prose
+pathlib.Path("src").mkdir(exist_ok=True)
+pathlib.Path("src/out.txt").write_text("LOUD" if "louder" in prose else "quiet")
+answer()
+"""
     auditor = (
         'loud = "LOUD" in brief["target"]["patch"]\n'
         'answer(recommendation="approve" if loud else "revise", review_notes="ok" if loud else "say it louder")'
     )
     world.project(builder=builder, auditor=auditor, gate=GREEN)
-    run = world.ended(world.start(world.plan(RISKY)))
+    plan = world.plan({**RISKY, "name": "Guard the door", "scope": ("src/**",)})
+    run = world.ended(world.start(plan))
     assert run.state == "DONE_SUCCESS", world.history(run)
-    assert world.git("show", f"autonomous/{run.pk}:out.txt") == "LOUD"
+    assert world.git("show", f"autonomous/{run.pk}:src/out.txt") == "LOUD"
     verdicts = list(Attempt.objects.filter(run=run, kind="audit").values_list("verdict", flat=True))
     assert verdicts == ["revise", "approve"]
+
+
+def test_an_autopack_yaml_of_the_repository_is_a_file_like_any_other(world: World) -> None:
+    """Whoever may write to the repository must not choose what its gate is, nor who builds."""
+    mark = world.folder / "the-repository-chose"
+    touch = ["/bin/sh", "-c", f"touch {mark}"]
+    hostile = {
+        "version": 1,
+        "builders": {"theirs": {"kind": "command", "argv": touch}},
+        "gates": {"profiles": {name: [{"name": "unit", "argv": touch}] for name in ("normal", "strict")}},
+    }
+    (world.repo / "autopack.yaml").write_text(yaml.safe_dump(hostile))
+    world.git("add", "-A")
+    world.git("-c", "user.name=dev", "-c", "user.email=dev@example.org", "commit", "-qm", "take over")
+    project = world.project(gate=RED)
+    run = world.ended(world.start(world.plan({"phase_id": "one", "task_category": "docs"})))
+    assert run.state == "DONE_FAILED_GATE", "the operator's gate is red, theirs would be green"
+    assert set(Attempt.objects.filter(run=run, kind="build").values_list("agent", flat=True)) == {"writer"}
+    assert not mark.exists()
+    project.refresh_from_db()
+    assert set(project.config["builders"]) == {"writer"}
 
 
 def test_audits_that_never_agree_are_exhausted(world: World) -> None:

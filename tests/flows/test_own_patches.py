@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from autopack_site.kernel.errors import Invalid
@@ -29,7 +31,9 @@ REVISE = AuditResult(
 
 def begin(world: World, *auditors: str, kind: str = "pull", category: str = "security_auth") -> Run:
     argv = {"argv": ["/bin/true"]} if kind == "command" else {}
-    declared = {"auditors": {name: {"kind": kind, **argv} for name in auditors}} if auditors else {}
+    declared: dict[str, Any] = (
+        {"auditors": {name: {"kind": kind, **argv} for name in auditors}} if auditors else {}
+    )
     world.project(builder=None, gate=GATE, **declared)
     return world.start(world.plan({**RISKY, "task_category": category}))
 
@@ -111,7 +115,7 @@ def test_with_one_declared_auditor_its_own_patch_ends_for_human_review(world: Wo
     revised(run, "first")
     fresh = Run.objects.get(pk=run.pk)
     assert (fresh.state, fresh.failure_code) == ("DONE_FAILED_REQUIRES_HUMAN_REVIEW", "audits-exhausted")
-    assert "first wrote the patch" in fresh.failure_reason
+    assert "first wrote the patch" in (fresh.failure_reason or "")
     assert world.commits(run) == []
 
 

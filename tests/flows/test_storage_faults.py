@@ -69,7 +69,7 @@ def test_a_mirror_that_can_not_be_made_is_tried_three_times_and_ends_the_run(
         assert (fresh.state, fresh.prepare_tries) == ("RUN_CREATED", tries)
     supervisor.step(run.pk)
     assert ended(run) == ("DONE_FAILED_ENVIRONMENT", "storage-failed")
-    reason = Run.objects.get(pk=run.pk).failure_reason
+    reason = Run.objects.get(pk=run.pk).failure_reason or ""
     assert "mirror" in reason
     assert str(tmp_path) not in reason
     assert not Outbox.objects.filter(topic="run.step", key=run.pk).exists()
@@ -122,7 +122,7 @@ def test_a_disk_that_stays_full_under_candidates_ends_the_run(
     for _ in range(3):
         apply.build(attempt.pk)
     assert ended(run) == ("DONE_FAILED_ENVIRONMENT", "storage-failed")
-    assert "secret-place" not in Phase.objects.get(run=run).failure_reason
+    assert "secret-place" not in (Phase.objects.get(run=run).failure_reason or "")
     assert not Outbox.objects.filter(topic="candidate.build", key=attempt.pk).exists()
     assert Transition.objects.filter(run=run, event="apply_failed").count() == 3
 

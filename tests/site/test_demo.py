@@ -40,6 +40,22 @@ def test_the_plan_has_three_tiers_and_eight_phases_with_a_builder_each() -> None
     assert served == [phase.phase_id for phase in plan.phases]
 
 
+def test_no_agent_of_the_demo_sees_the_plan_or_the_configuration() -> None:
+    """What sandboxes show beside brief and checkout is the toolchains, so none of them may hold these files."""
+    names = {
+        "python": "/usr/bin/python",
+        "chain": "/usr",
+        "demo": str(PLAN.parent),
+        "wheels": "/w",
+        "dependency": "/w/d",
+    }
+    shown = [Path(path) for path in load_config(fill(TEMPLATE.read_text(encoding="utf-8"), names)).toolchains]
+    assert PLAN.parent / "builders" in shown
+    for secret in (PLAN, TEMPLATE):
+        assert secret.is_file()
+        assert not any(secret.is_relative_to(path) for path in shown)
+
+
 def test_paths_with_spaces_quotes_and_colons_stay_one_value() -> None:
     path = '/a b/it\'s: "x", [y]'
     text = fill('argv: [env, "P={{p}}", {{p}}/run.py]\nenv: {A: {{p}}, B: c}\n# {{kept}}\n', {"p": path})
