@@ -58,6 +58,18 @@ def git() -> Iterator[Finding]:
     if program is None:
         yield Finding("git", "fail", "there is no git on PATH", advice)
         return
+    try:
+        yield from _git_findings(program, advice)
+    except (OSError, subprocess.SubprocessError) as error:
+        yield Finding(
+            "git", "fail", f"{program} can't be tried: {_first_line(error)}",
+            "start it by hand (git --version); a program of that name which hangs or fails comes first on PATH, "
+            "or its disk does not answer",
+        )  # fmt: skip
+
+
+def _git_findings(program: str, advice: str) -> Iterator[Finding]:
+    """What `git` finds. Raises OSError and SubprocessError where git does not start, or hangs."""
     text = _run([program, "--version"]).stdout.strip()
     found = re.search(r"(\d+)\.(\d+)", text)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -151,7 +163,10 @@ def projects() -> Iterator[Finding]:
     try:
         known = list(Project.objects.order_by("project_id"))
     except DatabaseError:
-        yield Finding("projects", "warn", "not looked at: the database does not answer or lacks its tables")
+        yield Finding(
+            "projects", "warn", "not looked at: the database does not answer or lacks its tables",
+            "mend what PostgreSQL and migrations say above, then run this again",
+        )  # fmt: skip
         return
     if not known:
         yield Finding(
@@ -209,7 +224,10 @@ def can_be_started(program: str, config: ProjectConfig) -> bool:
 
 
 def _run(argv: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a git command that no configuration of this machine or user can bend."""
+    """Run a git command that no configuration of this machine or user can bend.
+
+    Raises OSError where it does not start, and TimeoutExpired where it takes longer than `_LIMIT_S` seconds.
+    """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath), "HOME": os.devnull, "LC_ALL": "C",
         "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull,

@@ -9,9 +9,11 @@ from io import StringIO
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.db import OperationalError
 
 from autopack_site import doctor
 from strategy.config import AgentConfig, GateStep, ProjectConfig
+from strategy.models import Project
 from tests.factories import make_project
 
 
@@ -59,6 +61,44 @@ def test_an_old_git_is_a_failure_that_names_the_version_wanted(monkeypatch, tmp_
     assert "2.39" in findings["git"].advice
     # This git answers nothing but its version, so its defences hold nothing back.
     assert findings["git defences"].level == "fail"
+
+
+@pytest.mark.parametrize("hangs_at", ["--version", "init", "update-index"])
+def test_a_git_that_hangs_is_a_failure_with_advice_and_no_traceback(hangs_at, monkeypatch, tmp_path):
+    slow = tmp_path / "git"
+    # `exec`, so that what is killed at the limit is what holds the output open
+    slow.write_text(
+        f'#!/bin/sh\ncase " $* " in *" {hangs_at} "*) exec sleep 60;; esac\necho git version 2.39.5\n'
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(doctor, "_LIMIT_S", 0.5)
+    *_, told = doctor.git()
+    assert (told.subject, told.level) == ("git", "fail")
+    assert str(slow) in told.detail
+    assert "timed out after 0.5 seconds" in told.detail
+    assert "git --version" in told.advice
+
+
+def test_a_git_that_does_not_start_is_a_failure_with_advice(monkeypatch, tmp_path):
+    broken = tmp_path / "git"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (told,) = doctor.git()
+    assert (told.subject, told.level) == ("git", "fail")
+    assert told.advice
+
+
+@pytest.mark.django_db
+def test_projects_that_no_database_tells_of_say_where_to_begin(monkeypatch):
+    def unanswered(*_):
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr(Project.objects, "order_by", unanswered)
+    (told,) = doctor.projects()
+    assert (told.subject, told.level) == ("projects", "warn")
+    assert "PostgreSQL" in told.advice
 
 
 def test_the_programs_of_a_configuration_are_looked_for_where_gates_look(tmp_path):
