@@ -29,6 +29,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks()
 import_module("autopack_site.worker_logs")  # reads the settings, so after they are named
+import_module("autopack_site.orphans")
 
 
 @signals.worker_init.connect
