@@ -30,7 +30,7 @@ for number, (reads, _writes) in enumerate(pipes):
         signals.worker_process_init.send(sender=None)
         if number == 0:
             signals.task_prerun.send(sender=None)
-        print(os.getpid(), flush=True)
+        os.write(1, b"%d %d\\n" % (number, os.getpid()))  # in one piece: two of them write
         if number == 0:
             while not os.path.exists(sys.argv[1]):
                 time.sleep(0.02)
@@ -40,6 +40,12 @@ for number, (reads, _writes) in enumerate(pipes):
         os._exit(3)
 signal.pause()
 """
+
+
+def children(worker: subprocess.Popen[str]) -> list[int]:
+    """Return the process ids of both children, in the order in which they were forked."""
+    assert worker.stdout is not None
+    return [int(pid) for _number, pid in sorted(worker.stdout.readline().split() for _ in range(2))]
 
 
 def is_alive(pid: int) -> bool:
@@ -75,8 +81,7 @@ def worker(finish: Path) -> Iterator[subprocess.Popen[str]]:
 def test_children_of_a_killed_worker_leave_after_what_they_have_in_hand(
     worker: subprocess.Popen[str], finish: Path
 ) -> None:
-    assert worker.stdout is not None
-    first, second = sorted(int(worker.stdout.readline()) for _ in range(2))
+    first, second = children(worker)
     assert is_alive(first)
     assert is_alive(second)
     worker.kill()
@@ -88,8 +93,7 @@ def test_children_of_a_killed_worker_leave_after_what_they_have_in_hand(
 
 
 def test_children_of_a_living_worker_stay(worker: subprocess.Popen[str]) -> None:
-    assert worker.stdout is not None
-    pids = [int(worker.stdout.readline()) for _ in range(2)]
+    pids = children(worker)
     with pytest.raises(subprocess.TimeoutExpired):
         worker.wait(timeout=0.5)
     assert all(map(is_alive, pids))
