@@ -21,7 +21,7 @@ from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from issues.aligning import align_later
 from issues.backlog import lock_backlog, remember
 from issues.evidence import MAX_REFS, cleaned, fullest, joined, least
-from issues.identity import names_of
+from issues.identity import Names, names_of
 from issues.joining import MAX_REPORTERS, join_in_run
 from issues.joints import joints_left, settle_joints
 from issues.models import BacklogEntry, Issue, RunIndexEntry, TierIssue, Vote
@@ -92,16 +92,21 @@ def record_reports(
     """
     if not reports:
         return []
+    seen = [cleaned(report) for report in reports]
+    # before any lock: a message that is made to be long in the reading must cost its reporter alone
+    names = [names_of(report) for report in seen]
     with transaction.atomic():
-        return _record(phase_pk, [cleaned(report) for report in reports], reporter, base)
+        return _record(phase_pk, seen, names, reporter, base)
 
 
-def _record(phase_pk: int, seen: list[IssueReport], reporter: str, base: str) -> list[Shared]:
+def _record(
+    phase_pk: int, seen: list[IssueReport], names: list[Names], reporter: str, base: str
+) -> list[Shared]:
     phase = _lock_run_of(phase_pk)
     run = phase.run
     tally = lock_backlog(run.project_id)
     left = partial(joints_left, phase)
-    named = bind(run.project_id, [names_of(report) for report in seen], joints_left=left)
+    named = bind(run.project_id, names, joints_left=left)
     seen = [replace(report, issue_key=key) for report, key in zip(seen, named.keys, strict=True)]
     keys = sorted(set(named.keys))
     if named.renamed or named.refused:

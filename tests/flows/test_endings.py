@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
 import shutil
@@ -21,6 +20,7 @@ from runs import ports, services
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run, Transition
 from runs.ports import IssueReport
+from tests.flows.leftovers import FORKS, processes_with
 from tests.flows.stack import Stack, eventually
 from tests.flows.world import PYTHON, WRITER, World
 
@@ -31,26 +31,6 @@ APPROVE = 'answer(recommendation="approve", review_notes="fine", tokens_used=5)'
 REVISE = 'answer(recommendation="revise", review_notes="say it louder", tokens_used=5)'
 ESCALATE = 'answer(recommendation="escalate", review_notes="a person must look at this")'
 SLOW = "time.sleep(60)"
-
-
-# What outlives its parent unless it is hunted down; the last argument is what it is found by.
-FORKS = """
-import subprocess
-subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", {mark!r}], start_new_session=True)
-time.sleep(60)
-"""
-
-
-def processes_with(mark: str) -> list[str]:
-    """Return the command lines that have the mark among their arguments."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                arguments = (entry / "cmdline").read_bytes().split(b"\0")
-                if mark.encode() in arguments:
-                    found.append(b" ".join(arguments).decode())
-    return found
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from issues import services
 from issues.ledger import DatabaseLedger
 from issues.models import BacklogEntry, BacklogEvent, Issue, RunIndexEntry, TierIssue
 from runs.errors import PhaseNotFound
@@ -293,3 +296,20 @@ def test_tiers_of_other_runs_are_not_counted():
     one, other = make_run(project), make_run(project)
     ledger.record(one.phases.get(phase_id="P1").pk, [report()], reporter="b")
     assert counts(Tier.objects.get(run=other)) == counts(other) == (0, 0)
+
+
+@pytest.mark.django_db
+def test_messages_are_read_before_any_lock_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand messages that are slow to read must not keep a project's other reporters waiting."""
+    phase = make_run().phases.get(phase_id="P1")
+    steps: list[str] = []
+    for name in ("names_of", "_lock_run_of", "lock_backlog"):
+        real = getattr(services, name)
+
+        def noted(*args: object, name: str = name, real: Any = real, **fields: object) -> object:
+            steps.append(name)
+            return real(*args, **fields)
+
+        monkeypatch.setattr(services, name, noted)
+    ledger.record(phase.pk, [report("a"), report("b")], reporter="x")
+    assert steps == ["names_of", "names_of", "_lock_run_of", "lock_backlog"]

@@ -22,7 +22,6 @@ from integration.git_errors import (
 from integration.mirror import Mirror
 from integration.refs import branch_ref, candidate_ref, pushable, tag_ref
 from integration.sources import Source, redacted
-from integration.storage import StorageFailed
 from tests.integration.git.conftest import Project, build, new_file
 
 
@@ -381,32 +380,3 @@ def test_mirror_is_sound_for_plain_git(mirror: Mirror, base: str) -> None:
         ["git", "--git-dir", str(mirror.path), "fsck", "--full", "--strict"], capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_a_quarantine_never_brings_back_a_part_of_a_mirror_that_is_gone(mirror: Mirror) -> None:
-    shutil.rmtree(mirror.path)
-    with pytest.raises(FileNotFoundError), mirror.quarantine():
-        pass
-    assert not mirror.path.exists()
-
-
-def test_a_stub_of_a_mirror_makes_way_for_a_whole_one(mirror: Mirror, project: Project) -> None:
-    shutil.rmtree(mirror.path)
-    (mirror.path / "autopack" / "quarantine" / "tmp1").mkdir(parents=True)
-    assert mirror.create()
-    assert mirror.fetch(project.path, "main") == project.git("rev-parse", "main")
-    assert not (mirror.path / "autopack" / "quarantine" / "tmp1").exists()
-    assert [path.name for path in mirror.path.parent.iterdir() if path.is_dir()] == [mirror.path.name]
-
-
-@pytest.mark.parametrize("kept", ["objects/pack/pack-1.pack", "refs/heads/x", "config", "notes.txt"])
-def test_what_is_more_than_a_stub_is_refused_and_left_as_it_is(tmp_path: Path, kept: str) -> None:
-    mirror = Mirror(tmp_path / "mirrors" / "project.git")
-    found = mirror.path / kept
-    found.parent.mkdir(parents=True)
-    found.write_text("somebody's work")
-    with pytest.raises(StorageFailed) as refusal:
-        mirror.create()
-    assert found.read_text() == "somebody's work"
-    assert str(tmp_path) not in refusal.value.detail
-    assert [path.name for path in mirror.path.parent.iterdir() if path.is_dir()] == [mirror.path.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -208,6 +209,26 @@ def test_unknown_fields_are_ignored(project: Project, operator: Api):
     body["surprise"] = {"deep": [1]}
     body["run"]["surprise"] = body["tiers"][0]["surprise"] = body["phases"][0]["surprise"] = 1
     assert operator.post("/runs/start", body).status_code == 201
+
+
+@pytest.mark.parametrize("form", ["json", "document"])
+def test_neither_a_request_nor_a_plan_configures_the_project(project: Project, operator: Api, form: str):
+    before = Project.objects.values().get(pk=project.pk)
+    theirs = {
+        "builders": {"theirs": {"kind": "command", "argv": ["/bin/touch", "/tmp/theirs"]}},
+        "gates": {"profiles": {"normal": []}},
+        "protected_paths": [],
+    }
+    body = plan()
+    if form == "document":
+        lines = "\n".join(f"  {name}: {json.dumps(value)}" for name, value in theirs.items())
+        body = {"run": body["run"], "plan": f"# Plan\n\n## Tier\n\n- Write it\n{lines}\n"}
+    for place in (body, body["run"]):
+        place |= {**theirs, "config": theirs, "autopack.yaml": theirs}
+    answer = operator.post("/runs/start", body)
+    assert answer.status_code == 201, answer.content
+    assert Run.objects.get().config == before["config"]  # what workers go by
+    assert Project.objects.values().get(pk=project.pk) == before
 
 
 def test_a_plan_document_starts_linked_runs(project: Project, operator: Api):
