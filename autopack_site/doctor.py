@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -175,7 +175,9 @@ def projects() -> Iterator[Finding]:
         )  # fmt: skip
     for project in known:
         config = project.settings
-        missing = sorted({name for name in programs_of(config) if not can_be_started(name, config)})
+        missing = sorted(
+            {words[0] for words, chains in commands(config) if not can_be_started(words[0], chains)}
+        )
         subject = f"project {project.project_id}"
         for lack, advice in gaps(config):
             yield Finding(subject, "warn", lack, advice.replace(" ID ", f" {project.project_id} "))
@@ -184,7 +186,7 @@ def projects() -> Iterator[Finding]:
                 subject, "warn", f"{path} is named by a command and not seen inside its sandbox",
                 toolchain_advice([path]),
             )  # fmt: skip
-        if absent := missing_toolchains(config.toolchains):
+        if absent := absent_toolchains(config):
             yield Finding(
                 subject, "fail", f"toolchains that are not there: {', '.join(absent)}",
                 "correct the paths, or make the folders: without them none of its commands can run",
@@ -200,26 +202,29 @@ def projects() -> Iterator[Finding]:
 
 def hidden(config: ProjectConfig) -> list[str]:
     """Return the files and folders of this machine that commands name and their sandboxes don't show."""
-    steps = (*config.setup, *config.normal, *config.strict)
-    agents = (*config.builders, *config.auditors)
-    argvs = (*(step.words for step in steps), *(agent.argv for agent in agents))
-    return sorted({path for argv in argvs for path in hidden_paths(argv, config.toolchains)})
+    return sorted({path for words, chains in commands(config) for path in hidden_paths(words, chains)})
 
 
-def programs_of(config: ProjectConfig) -> Iterator[str]:
-    """Yield the program of each command: gate steps, setup, builders, auditors."""
+def absent_toolchains(config: ProjectConfig) -> list[str]:
+    """Return the toolchains, of the project, its gate or one agent, that this machine does not have."""
+    chains = (chain for _, seen in commands(config) for chain in seen)
+    return missing_toolchains(list(dict.fromkeys((*config.toolchains, *chains))))
+
+
+def commands(config: ProjectConfig) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield the words of each command, its program first, and the toolchains that it sees: setup, gate, agents."""
     for step in (*config.setup, *config.normal, *config.strict):
-        yield step.argv[0]
+        yield step.words, config.gate_toolchains
     for agent in (*config.builders, *config.auditors):
         if agent.argv:
-            yield agent.argv[0]
+            yield agent.argv, config.toolchains_of(agent)
 
 
-def can_be_started(program: str, config: ProjectConfig) -> bool:
-    """Tell whether `program` is found as gates look for it; what a checkout brings can't be told."""
+def can_be_started(program: str, toolchains: Sequence[str]) -> bool:
+    """Tell whether `program` is found as its sandbox looks for it; what a checkout brings can't be told."""
     if "/" in program and not program.startswith("/"):
         return True
-    folders = [str(place) for folder in config.toolchains for place in (Path(folder) / "bin", Path(folder))]
+    folders = [str(place) for folder in toolchains for place in (Path(folder) / "bin", Path(folder))]
     return shutil.which(program, path=os.pathsep.join([*folders, SYSTEM_PATH])) is not None
 
 

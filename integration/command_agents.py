@@ -106,7 +106,8 @@ def _serve(
         _fail(claim, _Failure("checkout-failed", str(error), Cause.ENVIRONMENT))
         return None
     config = config_of(run)
-    if absent := missing_toolchains(config.toolchains):
+    toolchains = config.toolchains_of(agent)
+    if absent := missing_toolchains(toolchains):
         reason = f"The project's toolchains name what is not on this machine: {', '.join(absent)}"
         _fail(claim, _Failure("toolchain-missing", reason, Cause.ENVIRONMENT))
         return None
@@ -115,7 +116,7 @@ def _serve(
     try:
         with cell(
             checkout,
-            toolchains=config.toolchains,
+            toolchains=toolchains,
             readonly=(folder / "papers",),
             writable=(out,),
             hold=(own.lock,),
@@ -130,7 +131,7 @@ def _serve(
     if outcome.reason == "cancelled":
         return None
     crash.line("agent-finished")
-    return _hand_in(mirror, claim, agent, config.toolchains, outcome, folder, spending.finish())
+    return _hand_in(mirror, claim, agent, toolchains, outcome, folder, spending.finish())
 
 
 def _hand_in(

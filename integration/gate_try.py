@@ -49,7 +49,10 @@ def run_try(
         checkout = work.path / "checkout"
         mirror.checkout(sha, checkout, history=1)  # many tools want a repository around them
         with cell(
-            checkout, toolchains=config.toolchains, hold=(work.lock,), require_sandbox=config.require_sandbox
+            checkout,
+            toolchains=config.gate_toolchains,
+            hold=(work.lock,),
+            require_sandbox=config.require_sandbox,
         ) as place:
             for step in (*config.setup, *steps):
                 is_setup = step in config.setup
@@ -128,7 +131,7 @@ def _told(outcome: Outcome) -> str:
 
 def _last(step: GateStep, config: ProjectConfig, outcome: Outcome, words: LastWords) -> str:
     """Return what a failed step said last, and what that is due to where the configuration shows it."""
-    due = hint(step.words, config.toolchains, words.text) if outcome.sandbox == "bubblewrap" else ""
+    due = hint(step.words, config.gate_toolchains, words.text) if outcome.sandbox == "bubblewrap" else ""
     return ". ".join(part for part in (words.last_line(), due) if part)
 
 

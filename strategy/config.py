@@ -32,7 +32,10 @@ SUITES_OF_PROFILE = {
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """A builder or auditor. `kind` is pull or command; `categories` empty takes all; timeout in seconds."""
+    """A builder or auditor. `kind` is pull or command; `categories` empty takes all; timeout in seconds.
+
+    `toolchains` are shown to it alone, before the project's.
+    """
 
     name: str
     kind: str
@@ -41,6 +44,7 @@ class AgentConfig:
     timeout_s: int = 1800
     categories: tuple[str, ...] = ()
     network: bool = True
+    toolchains: tuple[str, ...] = ()
     description: str = ""
 
     def takes(self, category: str) -> bool:
@@ -123,6 +127,7 @@ class ProjectConfig:
     setup: tuple[GateStep, ...] = ()
     limits: GateLimits = GateLimits()
     toolchains: tuple[str, ...] = ()
+    own_of_gates: tuple[str, ...] = ()
     require_sandbox: bool = False
     scopes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
@@ -130,6 +135,15 @@ class ProjectConfig:
     def gate_steps(self, profile: str) -> tuple[GateStep, ...]:
         """Return the profile's steps; none is a waiver. Raises KeyError for an unknown profile."""
         return {"normal": self.normal, "strict": self.strict}[profile]
+
+    @property
+    def gate_toolchains(self) -> tuple[str, ...]:
+        """Return what the sandbox of a gate shows: the gates' own toolchains, then the project's."""
+        return (*self.own_of_gates, *self.toolchains)
+
+    def toolchains_of(self, agent: AgentConfig) -> tuple[str, ...]:
+        """Return what the sandbox of an agent shows: its own toolchains, then the project's."""
+        return (*agent.toolchains, *self.toolchains)
 
     def builders_for(self, category: str) -> tuple[AgentConfig, ...]:
         """Return the builders that take the category: those that name it first, then by name."""
@@ -197,6 +211,7 @@ def _config(document: Document) -> ProjectConfig:
         setup=_steps(gates.get("setup", ())),
         limits=GateLimits(**gates.get("limits", {})),
         toolchains=tuple(value.get("toolchains", ())),
+        own_of_gates=tuple(gates.get("toolchains", ())),
         require_sandbox=value.get("require_sandbox", False),
         scopes={name: tuple(globs) for name, globs in sorted(value.get("scopes", {}).items())},
         document=value,
@@ -244,6 +259,7 @@ def _agents(rows: dict[str, dict[str, Any]]) -> tuple[AgentConfig, ...]:
             timeout_s=row.get("timeout_s", 1800),
             categories=tuple(row.get("categories", ())),
             network=row.get("network", True),
+            toolchains=tuple(row.get("toolchains", ())),
             description=row.get("description", ""),
         )
         for name, row in sorted(rows.items())

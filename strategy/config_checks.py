@@ -25,7 +25,8 @@ def config_problems(value: dict[str, Any]) -> list[Row]:
         *_globs(value),
         *_agents(value),
         *_gates(value.get("gates", {})),
-        *_toolchains(value),
+        *_toolchains(value.get("toolchains", ()), ["toolchains"]),
+        *_toolchains(value.get("gates", {}).get("toolchains", ()), ["gates", "toolchains"]),
     ]
 
 
@@ -64,8 +65,15 @@ def _agents(value: dict[str, Any]) -> Iterator[Row]:
                 yield problem(
                     "argv_of_pull", [*loc, "argv"], "a pull agent has no argv: Autopack doesn't start it"
                 )
+            if row["kind"] == "pull" and "toolchains" in row:
+                yield problem(
+                    "toolchains_of_pull",
+                    [*loc, "toolchains"],
+                    "a pull agent runs in no sandbox of Autopack's",
+                )
             if "argv" in row and not row["argv"][0]:
                 yield problem("empty_program", [*loc, "argv", 0], "the program's name is empty")
+            yield from _toolchains(row.get("toolchains", ()), [*loc, "toolchains"])
             for index, env in enumerate(row.get("env_names", ())):
                 if env in FORBIDDEN_ENV or env.startswith(FORBIDDEN_ENV_PREFIXES):
                     yield problem(
@@ -108,10 +116,10 @@ def _steps(items: Any, loc: Loc) -> Iterator[Row]:
         yield from _each_glob(item.get("reports", ()), [*loc, index, "reports"])
 
 
-def _toolchains(value: dict[str, Any]) -> Iterator[Row]:
-    for index, path in enumerate(value.get("toolchains", ())):
+def _toolchains(paths: Any, loc: Loc) -> Iterator[Row]:
+    for index, path in enumerate(paths):
         parts = path.split("/")
         if not path.startswith("/") or ".." in parts or not path.isprintable() or not any(parts):
-            yield problem("bad_toolchain", ["toolchains", index], "a toolchain is an absolute path below /")
+            yield problem("bad_toolchain", [*loc, index], "a toolchain is an absolute path below /")
         elif parts[1] in ("proc", "sys", "dev"):
-            yield problem("bad_toolchain", ["toolchains", index], "kernel file systems can't be a toolchain")
+            yield problem("bad_toolchain", [*loc, index], "kernel file systems can't be a toolchain")

@@ -14,12 +14,11 @@ version: 1
 default_branch: main
 # protected_branches: [release/*]
 
-# Folders of this machine that commands see inside the sandbox, beside /usr and their checkout: the virtual
-# environment (or another toolchain) of the project, and the folders of the agents named below. Their programs come
-# first in PATH. What is not listed is not there for them.
+# Files and folders of this machine that every command sees inside its sandbox, beside /usr and its checkout: the
+# virtual environment (or another toolchain) of the project. Their programs come first in PATH. What is not listed is
+# not there for them. An agent, and `gates`, may have `toolchains` of their own, which nobody else sees.
 toolchains:
   - /srv/venvs/shop
-  - /srv/autopack/agents
 
 # Who writes patches. `command`: any program, started in a checkout; what it changes there is the patch. `pull`: an
 # agent that claims work over HTTP with a token of this name. Without `categories` it takes every phase. Without any
@@ -28,6 +27,7 @@ builders:
   mine:
     kind: command
     argv: [/srv/venvs/shop/bin/python, /srv/autopack/agents/builder.py]
+    toolchains: [/srv/autopack/agents/builder.py]
     # env_names: [ANTHROPIC_API_KEY]    variables of Autopack's own environment that it is given
     # categories: [docs, tests]
     # timeout_s: 1800
@@ -38,6 +38,7 @@ builders:
 #   reviewer:
 #     kind: command
 #     argv: [/srv/venvs/shop/bin/python, /srv/autopack/agents/reviewer.py]
+#     toolchains: [/srv/autopack/agents/reviewer.py]
 
 # What a patch must pass before it lands: each step is one command in a fresh checkout, without network. Status 0
 # passes. No shell reads `argv`; `python` is the toolchain's. A JUnit report lets Autopack name the failing tests.
@@ -50,6 +51,7 @@ gates:
         argv: [python, -m, pytest, -q, -p, "no:cacheprovider", --junit-xml=.reports/unit.xml]
         reports: [.reports/unit.xml]
         timeout_s: 600
+  # toolchains: [/srv/autopack/checks]       what the gate alone sees: checks that no agent is to read
   limits: {wall_s: 1800, memory_mb: 4096}
 
 # Run nothing at all where there is no sandbox (bubblewrap), instead of running it unconfined.

@@ -100,7 +100,7 @@ def _test_clone(facts: Facts, parts: Parts, scratch: Path) -> None:
             scratch, "clone", "--quiet", "--no-local", "--single-branch", "--branch", facts.run.branch,
             str(facts.repository), str(clone),
         )  # fmt: skip
-        with cell(clone, toolchains=config_of(facts.run).toolchains) as place:
+        with cell(clone, toolchains=config_of(facts.run).gate_toolchains) as place:
             outcome = place.run(
                 [
                     str(Path(sys.prefix) / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider",

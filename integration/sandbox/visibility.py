@@ -44,7 +44,7 @@ def hint(argv: Sequence[str], toolchains: Sequence[str], said: str) -> str:
 def advice(hidden: Sequence[str]) -> str:
     """Return what to do about hidden paths."""
     folders = sorted({path if os.path.isdir(path) else os.path.dirname(path) for path in hidden})
-    return f"add {', '.join(folders)} to `toolchains` of the project's configuration"
+    return f"add {', '.join(folders)} to `toolchains` of the agent, of `gates` or of the whole configuration"
 
 
 def _paths(word: str) -> Iterator[str]:

@@ -40,8 +40,9 @@ def test_the_plan_has_three_tiers_and_eight_phases_with_a_builder_each() -> None
     assert served == [phase.phase_id for phase in plan.phases]
 
 
-def test_no_agent_of_the_demo_sees_the_plan_or_the_configuration() -> None:
-    """What sandboxes show beside brief and checkout is the toolchains, so none of them may hold these files."""
+def test_agents_of_the_demo_see_their_own_program_only() -> None:
+    """What sandboxes show beside brief and checkout is toolchains: the plan, the configuration, the checks of the
+    gate and the other agents' programs are in none of an agent's."""
     names = {
         "python": "/usr/bin/python",
         "chain": "/usr",
@@ -49,11 +50,18 @@ def test_no_agent_of_the_demo_sees_the_plan_or_the_configuration() -> None:
         "wheels": "/w",
         "dependency": "/w/d",
     }
-    shown = [Path(path) for path in load_config(fill(TEMPLATE.read_text(encoding="utf-8"), names)).toolchains]
-    assert PLAN.parent / "builders" in shown
-    for secret in (PLAN, TEMPLATE):
-        assert secret.is_file()
-        assert not any(secret.is_relative_to(path) for path in shown)
+    config = load_config(fill(TEMPLATE.read_text(encoding="utf-8"), names))
+    files = [path for path in PLAN.parent.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {PLAN, TEMPLATE} < set(files)
+    common = {PLAN.parent / "builders" / "task.py"}  # how a builder reads its brief
+    for agent in (*config.builders, *config.auditors):
+        shown = [Path(path) for path in config.toolchains_of(agent)]
+        seen = {path for path in files if any(path.is_relative_to(place) for place in shown)}
+        assert seen - common == {Path(agent.argv[-1])}, agent.name
+    gate = [Path(path) for path in config.gate_toolchains]
+    assert {path.parent.name for path in files if any(path.is_relative_to(place) for place in gate)} == {
+        "checks"
+    }
 
 
 def test_paths_with_spaces_quotes_and_colons_stay_one_value() -> None:

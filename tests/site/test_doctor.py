@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -106,12 +107,12 @@ def test_the_programs_of_a_configuration_are_looked_for_where_gates_look(tmp_pat
     tool.parent.mkdir()
     tool.write_text("")
     tool.chmod(0o755)
-    config = ProjectConfig(toolchains=(str(tmp_path),))
-    assert doctor.can_be_started("special-tool", config)
-    assert doctor.can_be_started(str(tool), config)
-    assert doctor.can_be_started("./brought-by-the-checkout", config)
-    assert not doctor.can_be_started("special-tool", ProjectConfig())
-    assert not doctor.can_be_started("/no/such/program", config)
+    chains = (str(tmp_path),)
+    assert doctor.can_be_started("special-tool", chains)
+    assert doctor.can_be_started(str(tool), chains)
+    assert doctor.can_be_started("./brought-by-the-checkout", chains)
+    assert not doctor.can_be_started("special-tool", ())
+    assert not doctor.can_be_started("/no/such/program", chains)
 
 
 def test_a_file_that_a_command_names_and_its_sandbox_does_not_show_is_told(tmp_path):
@@ -123,7 +124,13 @@ def test_a_file_that_a_command_names_and_its_sandbox_does_not_show_is_told(tmp_p
     builder = AgentConfig("mine", "command", argv)
     assert doctor.hidden(ProjectConfig(builders=(builder,))) == [str(script)]
     assert doctor.hidden(ProjectConfig(builders=(builder,), toolchains=(str(script.parent),))) == []
+    own, other = (str(script.parent),), AgentConfig("other", "command", argv)
+    alone = ProjectConfig(builders=(replace(builder, toolchains=own),))
+    assert doctor.hidden(alone) == []
+    assert doctor.hidden(replace(alone, auditors=(other,))) == [str(script)]
     step = GateStep("unit", (str(script),))
+    assert doctor.hidden(ProjectConfig(normal=(step,), own_of_gates=own)) == []
+    assert doctor.hidden(ProjectConfig(normal=(step,), builders=alone.builders)) == [str(script)]
     assert doctor.hidden(ProjectConfig(normal=(step,), toolchains=(str(tmp_path / "other"),))) == [
         str(script)
     ]

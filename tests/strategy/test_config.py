@@ -23,6 +23,7 @@ builders:
     env_names: [ANTHROPIC_API_KEY]
     timeout_s: 900
     categories: [schema_change, docs]
+    toolchains: [/opt/claude]
   anyone: {kind: pull}
 auditors:
   reviewer: {kind: command, argv: [review], network: false}
@@ -40,6 +41,7 @@ gates:
     e2e: [{name: e2e, argv: [make, e2e]}]
     safety_critical: [{name: safety, argv: [make, safety]}]
   limits: {wall_s: 60, memory_mb: 512, output_mb: 1}
+  toolchains: [/opt/checks]
 toolchains: [/opt/venv]
 require_sandbox: true
 scopes:
@@ -60,6 +62,9 @@ def test_the_whole_file_is_read() -> None:
     assert config.builders[1].argv == ("claude", "--print")
     assert config.builders[1].env_names == ("ANTHROPIC_API_KEY",)
     assert config.auditors[0].network is False
+    assert config.toolchains_of(config.builders[1]) == ("/opt/claude", "/opt/venv")
+    assert config.toolchains_of(config.auditors[0]) == ("/opt/venv",)
+    assert config.gate_toolchains == ("/opt/checks", "/opt/venv")
     assert config.limits.memory_bytes == 512 * 1024 * 1024
     assert config.limits.network is False
     assert config.limits.processes == 512
@@ -167,6 +172,12 @@ def test_a_run_branch_is_not_protected() -> None:
         ("protected_paths:\n- /etc\n", ("bad_glob", "line 2")),
         ("toolchains:\n- relative\n", ("bad_toolchain", "line 2")),
         ("toolchains:\n- /proc/1\n", ("bad_toolchain", "line 2")),
+        ("gates:\n  toolchains:\n  - /opt/ok\n  - ../up\n", ("bad_toolchain", "line 4")),
+        (
+            "builders:\n  a:\n    kind: command\n    argv: [a]\n    toolchains: [/sys]\n",
+            ("bad_toolchain", "line 5"),
+        ),
+        ("auditors:\n  a:\n    kind: pull\n    toolchains: [/opt]\n", ("toolchains_of_pull", "line 4")),
         ("gates:\n  suites:\n    mine: []\n  profiles:\n    normal: [other]\n", ("unused_suite", "line 3")),
         ("gates:\n  profiles:\n    normal:\n    - unit\n", ("unknown_suite", "line 4")),
         (
