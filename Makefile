@@ -48,7 +48,7 @@ checks:
 	$(PY) manage.py check
 
 pytest: checks
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not torture' --cov --cov-branch --cov-report=term $(PYTEST_ARGS)
+	$(PY) -W 'ignore:Unable to activate pytest' -m slipcover -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not torture' $(PYTEST_ARGS)
 
 torture: setup ## the long fault campaign
 	AUTOPACK_RECORD_FAULTS=yes $(PRIVATE_SERVICES) $(PY) -m pytest -m 'torture or faults' $(PYTEST_ARGS)
@@ -67,6 +67,6 @@ clean: ## stop nothing, but remove this checkout's services' data, caches and en
 		$(PY) manage.py services --remove && \
 		AUTOPACK_STATE_DIR="$${AUTOPACK_STATE_DIR:-.autopack}/demo" $(PY) manage.py services --remove; \
 	fi
-	rm -rf .autopack .autonomous_runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf .autopack .autonomous_runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 	if [ -L .venv ]; then rm .venv; else rm -rf .venv; fi

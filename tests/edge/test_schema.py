@@ -42,8 +42,7 @@ from tests.runs.api.test_claims import claim
 
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.no_cover,
-]  # thousands of requests: coverage would cost a third
+]
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

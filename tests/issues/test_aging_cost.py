@@ -261,7 +261,6 @@ def _check(examples: int) -> None:
     check()
 
 
-@pytest.mark.no_cover  # coverage's price for each line of 500 examples is half of their time
 def test_ages_are_those_of_a_count_kept_entry_by_entry() -> None:
     _check(500)
 

@@ -99,7 +99,6 @@ def test_a_run_is_brought_into_line_by_as_many_statements_however_many_rows_it_h
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.no_cover
 def test_joints_reports_and_alignments_of_many_runs_never_wait_for_each_other_in_a_circle() -> None:
     project = make_project()
     runs = [make_run(project, max_minor_issues_total=10_000) for _ in range(4)]

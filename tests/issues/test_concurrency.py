@@ -21,7 +21,6 @@ from tests.issues.reports import counts, report
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.urls("issues.api.urls"),
-    pytest.mark.no_cover,
 ]
 CLIENTS = 8
 EACH = 100

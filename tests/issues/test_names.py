@@ -358,7 +358,6 @@ def _check(examples: int) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.no_cover
 def test_the_order_of_reports_changes_nothing() -> None:
     _check(500)
 

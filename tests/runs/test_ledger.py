@@ -235,7 +235,6 @@ def check(examples: int) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.no_cover
 def test_the_lines_are_the_balance_and_nothing_is_lost_or_below_zero() -> None:
     check(500)
 

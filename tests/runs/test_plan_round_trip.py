@@ -69,7 +69,6 @@ def round_trip(plan: Plan) -> None:
     assert plan_to_markdown(plan_from_json(as_json["tiers"], as_json["phases"])) == text
 
 
-@pytest.mark.no_cover
 @settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )

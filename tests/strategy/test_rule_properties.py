@@ -201,7 +201,6 @@ def _held(limits: dict[str, Any], size: int) -> dict[str, Any]:
     return reached[-1] if reached else limits
 
 
-@pytest.mark.no_cover  # coverage's price for each line of 500 examples is half of their time
 @settings(max_examples=500, deadline=None)
 @given(PHASES, RULES, BASES, st.randoms(use_true_random=False))
 def test_order_of_rules_and_phases_changes_no_byte(
@@ -210,7 +209,6 @@ def test_order_of_rules_and_phases_changes_no_byte(
     _same_whatever_the_order(rows, rules, base, chance)
 
 
-@pytest.mark.no_cover  # coverage's price for each line of 500 examples is half of their time
 @settings(max_examples=500, deadline=None)
 @given(PHASES, RULES.filter(bool), BASES)
 def test_adding_a_rule_never_loosens_anything(rows: Any, rules: Any, base: Any) -> None:
@@ -253,7 +251,6 @@ def hash_of(case: Any) -> str:
     return str(_compile({**base, "rules": given_rules}, plan).sha256)
 
 
-@pytest.mark.no_cover  # other processes do the work
 def test_what_is_drawn_gives_equal_bytes_in_two_processes_with_different_hash_seeds() -> None:
     cases: list[Any] = []
 
