@@ -13,6 +13,7 @@ from datetime import datetime
 
 from integration import git
 from integration.git_errors import GitFailed, GitTimedOut
+from integration.indexes import may_hold_links
 from integration.judge import (
     NO_FILE,
     ParsedPatch,
@@ -193,7 +194,7 @@ def _links_above(aside: Quarantine, base: str, parsed: ParsedPatch) -> set[str]:
     names = sorted(
         name for name in asked if "\n" not in name
     )  # it would look like two answers; git refuses those
-    if not names:
+    if not names or not may_hold_links(aside.index):  # hardly any base has one: a process less
         return set()
     lines = "".join(f"{base}:{name}\0" for name in names).encode("utf-8", "surrogateescape")
     kinds = git.run(

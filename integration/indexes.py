@@ -12,6 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 KEPT = 32
+# The 32-bit mode of an entry whose type is 1010, a symbolic link (gitformat-index(5)); versions 2 to 4 alike.
+_LINK_MODE = (0o120000).to_bytes(4, "big")
+
+
+def may_hold_links(index: Path) -> bool:
+    """Tell whether an index may name a symbolic link; False is certain, True may be a chance of its other bytes."""
+    return _LINK_MODE in index.read_bytes()
 
 
 class Indexes:

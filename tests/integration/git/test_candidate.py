@@ -17,6 +17,7 @@ from integration import candidate as candidates
 from integration import git
 from integration.candidate import build_candidate, rebuild
 from integration.git_errors import GitTimedOut, RefMoved, UnknownRevision
+from integration.indexes import may_hold_links
 from integration.judge import PatchRules
 from integration.mirror import Mirror
 from integration.objects import Identity, commit_bytes
@@ -323,3 +324,18 @@ def test_candidate_is_kept_once_for_an_attempt(mirror: Mirror, base: str) -> Non
     with pytest.raises(RefMoved):
         mirror.keep("run1", "p1", 1, base)
     assert mirror.read_ref(ref) == made.sha
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+def test_an_index_tells_whether_it_may_hold_a_link(project: Project, version: int) -> None:
+    """Only where it may is git asked for the links of a base, so an overlooked one would be written through."""
+    project.git("update-index", "--index-version", str(version))
+    index = project.path / ".git" / "index"
+    assert not may_hold_links(index)
+    os.symlink("src", project.path / "docs" / "short")
+    project.git("add", "-A")
+    if version == 3:  # git writes it only where an entry needs it
+        project.write("later", "x")
+        project.git("add", "--intent-to-add", "later")
+    assert index.read_bytes()[4:8] == version.to_bytes(4, "big")
+    assert may_hold_links(index)
