@@ -22,7 +22,7 @@ from integration import git
 from integration.git import Place
 from integration.git_errors import GitOutputTooLarge
 from integration.mirror import Mirror
-from integration.names import judge_path
+from integration.names import MAX_FOLDERS, judge_path
 from integration.objects import name_of, write
 from integration.patch_errors import PatchTooLarge, UnsupportedFile, printable
 from integration.quarantine import Quarantine
@@ -46,7 +46,7 @@ class CollectLimits:
     max_file_bytes: int = 10 * 1024 * 1024
     max_total_bytes: int = 2 * 1024 * 1024 * 1024
     max_patch_bytes: int = 32 * 1024 * 1024
-    max_depth: int = 100
+    max_depth: int = MAX_FOLDERS
 
 
 @dataclass(frozen=True)

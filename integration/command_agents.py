@@ -18,12 +18,15 @@ from autopack_site.kernel.errors import AutopackError, Conflict
 from integration import apply, crash
 from integration.cells import Cell, SandboxRequired, cell
 from integration.collect import collect
+from integration.last_words import TAIL_BYTES
 from integration.logs import LogWriter, tail
 from integration.mirror import Mirror
 from integration.papers import BadResult, issues_of, read_result, text_of, usage_of, write_brief
 from integration.patch_errors import PatchRefused
+from integration.redaction import redact
 from integration.renewal import Renewal
 from integration.repository import Work, log_path, mirror_of, work_folder
+from integration.sandbox.errors import TreeTooDeep
 from integration.sandbox.spec import MIB, Limits, Outcome
 from integration.sandbox.visibility import hint, missing_toolchains
 from integration.spending import Spending
@@ -40,6 +43,8 @@ log = structlog.get_logger(__name__)
 UNSEEN = Figures()
 MAX_LOG_BYTES = 32 * MIB
 GRACE_SHARE = 0.5  # of the time until the lease ends; the rest is for collecting what is there
+MAX_LAST_CHARS = 600
+MIN_ENTRUSTED_CHARS = 8
 STOPPED = "stopped"  # a status that is no success
 HISTORY = 20  # commits of history that a checkout carries
 
@@ -128,6 +133,12 @@ def _serve(
     except SandboxRequired as error:
         _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT))
         return None
+    except TreeTooDeep as error:  # what it left can't be read, and is its doing: an attempt like any other
+        _fail(claim, _Failure(error.code, error.detail), spending.finish())
+        return None
+    except OSError as error:
+        _fail(claim, _disk(error), spending.finish())
+        return None
     if outcome.reason == "cancelled":
         return None
     crash.line("agent-finished")
@@ -181,11 +192,10 @@ def _run(
     is_lost: Callable[[], bool],
     spending: Spending,
 ) -> Outcome:
-    given = {name: os.environ[name] for name in agent.env_names if name in os.environ}
     with LogWriter(log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}"), MAX_LOG_BYTES) as out:
         return place.run(
             agent.argv,
-            env={"PYTHONDONTWRITEBYTECODE": "1", **given, **env},
+            env={"PYTHONDONTWRITEBYTECODE": "1", **_given(agent), **env},
             network=agent.network,
             limits=Limits(
                 wall_s=agent.timeout_s, cpu_s=2 * agent.timeout_s, processes=1024, grace_s=_grace_s()
@@ -207,8 +217,7 @@ def _failure_of(
     who = _who(claim)
     if outcome.succeeded:
         return None
-    path = log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}")
-    last = tail(path, 600).decode("utf-8", "replace").strip() if path.exists() else ""
+    last = _last_words(log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}"), agent)
     if outcome.sandbox == "bubblewrap" and (due := hint(agent.argv, toolchains, f"{outcome.detail} {last}")):
         # What it was given to run with is not there for it: no attempt of any agent would fare better.
         return _Failure("hidden-path", f"{agent.name}: {due}. {last}"[:2000], Cause.ENVIRONMENT)
@@ -219,6 +228,29 @@ def _failure_of(
         return _Failure(f"{who}-timeout", f"{agent.name} was stopped after {agent.timeout_s} s")
     how = f"exit code {outcome.exit_code}" if outcome.exit_code is not None else outcome.reason
     return _Failure(f"{who}-failed", f"{agent.name}: {how}. {last}"[:2000])
+
+
+def _disk(error: OSError) -> _Failure:
+    return _Failure("work-folder-failed", str(error)[:2000], Cause.ENVIRONMENT)
+
+
+def _last_words(path: Path, agent: AgentConfig) -> str:
+    """Return the end of what an agent wrote, for a reason that every reader sees, without what it was entrusted with.
+
+    What is read is longer than what is told, so that no secret is cut in two before it is found.
+    """
+    if not path.exists():
+        return ""
+    text = tail(path, TAIL_BYTES).decode("utf-8", "replace")
+    for name, value in sorted(_given(agent).items(), key=lambda item: -len(item[1])):
+        if len(value) >= MIN_ENTRUSTED_CHARS:  # a shorter one is a setting, and found in any text
+            text = text.replace(value, f"[redacted: {name}]")
+    return redact(text).strip()[-MAX_LAST_CHARS:]
+
+
+def _given(agent: AgentConfig) -> dict[str, str]:
+    """Return the variables of this process that an agent is handed on."""
+    return {name: os.environ[name] for name in agent.env_names if name in os.environ}
 
 
 def _who(claim: Claim) -> str:
@@ -248,6 +280,9 @@ def _submit_build(
     except AutopackError as error:
         _fail(claim, _Failure(error.code, error.detail, Cause.ENVIRONMENT), seen)
         return None
+    except OSError as error:
+        _fail(claim, _disk(error), seen)
+        return None
     attempt = services.submit_build(
         claim.lease_id,
         fence=claim.fence,
@@ -258,6 +293,7 @@ def _submit_build(
             notes=text_of(result, "notes"),
             issues=issues_of(result, "suggested_issues", source="builder"),
         ),
+        may_repeat=False,
     )
     return attempt.pk
 
@@ -286,4 +322,5 @@ def _submit_audit(claim: Claim, result: dict[str, Any], seen: Figures) -> None:
             usage=usage_of(result, seen),
             confidence=text_of(result, "confidence") or "medium",
         ),
+        may_repeat=False,
     )

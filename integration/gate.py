@@ -129,9 +129,12 @@ def _claim(gate_run_id: str) -> GateRun | None:
         gate.state, gate.fence = GateRun.State.RUNNING, gate.fence + 1
         gate.owner = f"{socket.gethostname()}:{os.getpid()}"
         gate.lease_expires_at = now + timedelta(seconds=settings.LEASE_TTL_S)
+        if gate.started_at is None:  # the time in the queue is not the tests'
+            gate.deadline_at = now + timedelta(seconds=settings.GATE_DEADLINE_S)
         gate.started_at = gate.started_at or clock.now()
         gate.log_path = str(log_path(gate.run_id, f"gate-{gate.pk}"))
-        gate.save(update_fields=["state", "fence", "owner", "lease_expires_at", "started_at", "log_path"])
+        told = ["state", "fence", "owner", "lease_expires_at", "started_at", "log_path", "deadline_at"]
+        gate.save(update_fields=told)
         outbox.settle("gate.run", gate.pk)
     return gate
 

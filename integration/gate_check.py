@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,10 +35,9 @@ def check_gate(project: Project, *, profile: str, write: Callable[[bytes], None]
     steps = config.gate_steps(profile)
     if not steps:
         return GateCheck(commit, "waived", f"Profile {profile} has no steps", {})
-    ends = time.monotonic() + config.limits.wall_s * (len(steps) + len(config.setup))
     evidence = run_try(
         mirror, commit, config, steps,
-        profile=profile, number=1, ends=ends, write=write, should_stop=lambda: False,
+        profile=profile, number=1, ends=math.inf, write=write, should_stop=lambda: False,
     )  # fmt: skip
     verdict = evidence["verdict"]
     return GateCheck(commit, verdict, "" if verdict == GREEN else reason_for(evidence), evidence)

@@ -38,6 +38,9 @@ def run_try(
 ) -> dict[str, Any]:
     """Run the steps in order until one fails; return the try's evidence. No step runs past `ends` (monotonic).
 
+    A step that is cut off there has said nothing about the patch: the try is infra_failed, not red. Past the
+    configuration's `wall_s`, which the steps of a try share, it is red.
+
     Keys: number, verdict (green, red, infra_failed, cancelled), sandbox, sandbox_detail, started_at,
     steps [{name, argv, passed, exit_code, reason, detail, duration_s, tests, failing [{id, message}]}].
     """
@@ -54,17 +57,24 @@ def run_try(
             hold=(work.lock,),
             require_sandbox=config.require_sandbox,
         ) as place:
+            wall_ends = time.monotonic() + config.limits.wall_s
             for step in (*config.setup, *steps):
                 is_setup = step in config.setup
                 write(f"\n=== try {number}: {step.name}: {' '.join(step.argv)}\n".encode())
-                row, outcome = _run_step(place, step, config, profile, ends, write, should_stop)
+                row, outcome = _run_step(
+                    place, step, config, profile, min(ends, wall_ends), write, should_stop
+                )
                 evidence["steps"].append(row)
                 evidence["sandbox"], evidence["sandbox_detail"] = outcome.sandbox, outcome.sandbox_detail
                 if row["passed"]:
                     continue
                 evidence["verdict"] = _failed(outcome, is_setup=is_setup)
+                if outcome.reason == "timeout" and time.monotonic() >= ends:
+                    evidence["verdict"], row["detail"] = (
+                        INFRA,
+                        "no verdict by the gate's or the run's deadline",
+                    )
                 break
-            place.take_back()
     return evidence
 
 
@@ -92,7 +102,7 @@ def _run_step(
         env={"CI": "true", "CI_PROFILE": profile, "PYTHONDONTWRITEBYTECODE": "1", **dict(step.env)},
         network=limits.network,
         limits=Limits(
-            wall_s=min(step.timeout_s, limits.wall_s, left_s),
+            wall_s=min(step.timeout_s, left_s),
             cpu_s=limits.cpu_s,
             memory_bytes=limits.memory_bytes,
             processes=limits.processes,

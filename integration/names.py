@@ -9,6 +9,7 @@ from integration.patch_errors import GitDirectory, HooksPath, PathOutsideReposit
 
 MAX_PATH_BYTES = 4096
 MAX_COMPONENT_BYTES = 255
+MAX_FOLDERS = 100  # above a file; whoever walks a checkout holds a descriptor for each
 
 # Code points that HFS+ skips when it compares names (git's own list, utf8.c).
 _HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
@@ -76,6 +77,8 @@ def judge_path(path: str, *, allow_hooks: bool = False, allow_unwise: bool = Fal
             raise SuspiciousName(f"{printable(path)}: {why}", path=path)
     if len(path.encode("utf-8")) > MAX_PATH_BYTES:
         raise SuspiciousName(f"A path has more than {MAX_PATH_BYTES} bytes", path=path)
+    if len(components) > MAX_FOLDERS + 1:
+        raise SuspiciousName(f"A file lies more than {MAX_FOLDERS} folders deep", path=path)
     if not allow_hooks and is_hook(components):
         raise HooksPath(f"{printable(path)} would run as a hook", path=path)
 

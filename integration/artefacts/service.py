@@ -101,7 +101,7 @@ def write_run(
         log.error("artefacts.refused", run_id=run_id)
         return []
     tree = Tree(Path(settings.RUNS_DIR))
-    with _locked(run_id, wait_s):
+    with _locked(names.checked(run_id), wait_s):
         _begin(run_id)
         with snapshot():
             rows = load_run(run_id)
@@ -119,7 +119,7 @@ def write_run(
 
 def write_project(project_id: str, *, wait_s: float = LOCK_WAIT_S) -> list[Place]:
     """Bring the project's backlog and ruleset files up to date; return the places that changed."""
-    with _locked(f"project.{project_id}", wait_s), snapshot():
+    with _locked(f".project.{names.checked(project_id)}", wait_s), snapshot():
         rows = load_project(project_id)
         return Tree(Path(settings.RUNS_DIR)).write(render_project(rows)) if rows else []
 
@@ -236,11 +236,14 @@ def _writing(run_id: str) -> str:
 
 @contextmanager
 def _locked(name: str, wait_s: float) -> Iterator[None]:
-    """Hold the lock file of a folder. It lies beside the folders, and no id begins with a dot."""
+    """Hold the lock file of a run's id, or of a project's behind a dot, with which no id begins.
+
+    A run holds its own while it takes its project's, so the two may never be one file.
+    """
     locks = Path(settings.RUNS_DIR) / ".locks"
     locks.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     try:
-        with held(locks / names.checked(name), timeout_s=wait_s):
+        with held(locks / name, timeout_s=wait_s):
             yield
     except GitTimedOut as error:
         raise ArtefactsBusy(error.detail) from error

@@ -58,7 +58,7 @@ def test_a_large_backlog_that_another_writes_stays_in_the_outbox(large_backlog: 
     with transaction.atomic():
         outbox.enqueue("artefacts.project", "web", project_id="web")
     (root / ".locks").mkdir(parents=True)
-    with held(root / ".locks" / "project.web", timeout_s=1):
+    with held(root / ".locks" / ".project.web", timeout_s=1):
         assert not service.write_project_due("web")
     assert service.write_project_due("web")
     assert not Outbox.objects.filter(topic="artefacts.project").exists()

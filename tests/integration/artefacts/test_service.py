@@ -136,6 +136,15 @@ def test_a_run_that_is_gone_leaves_no_work_and_no_file(root: Path) -> None:
     assert contents(root) == {}
 
 
+def test_a_run_called_as_its_project_s_lock_was_waits_for_nobody(root: Path) -> None:
+    """It holds the lock of its own files while it takes the project's."""
+    run = make_run("project.web")
+    make_phase(make_tier(run))
+    service.write_run(run.pk, wait_s=0.0)
+    assert "project.web/run_summary.md" in contents(root)
+    assert "project_issue_backlog.json" in contents(root)
+
+
 @pytest.mark.parametrize("run_id", ["project_issue_backlog.json", "project_ruleset_web.json"])
 def test_a_run_named_like_a_project_file_can_t_take_its_place(root: Path, run_id: str) -> None:
     make_run(run_id)

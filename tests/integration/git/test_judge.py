@@ -15,6 +15,7 @@ from integration.patch_errors import (
     PatchRefused,
     PatchTooLarge,
     SecretFound,
+    SuspiciousName,
     SymlinkChange,
 )
 from tests.integration.git.conftest import Project, build, contents, new_file
@@ -220,8 +221,8 @@ def test_a_folder_with_a_line_break_is_judged_like_any_other(mirror: Mirror, bas
 def test_names_that_nest_absurdly_deep_are_refused_before_they_are_asked_for(
     mirror: Mirror, base: str
 ) -> None:
-    deep = "/".join("a" * 2000)
-    patch = b"".join(new_file(f"{number}/{deep}") for number in range(5))
+    deep = "/".join(["a" * 39] * 98)
+    patch = b"".join(new_file(f"{number}/{deep}") for number in range(60))
     with pytest.raises(PatchTooLarge, match="too deeply"):
         build(mirror, base, patch)
 
@@ -361,3 +362,12 @@ def test_a_link_that_becomes_a_folder_of_the_same_patch_is_judged_by_what_is_lef
         b"-src\n\\ No newline at end of file\n"
     )
     assert judge(removed + new_file("a/x"), LINKS).paths == ("a", "a/x")
+
+
+def test_a_file_below_more_folders_than_a_checkout_is_walked_through_is_refused(
+    mirror: Mirror, base: str
+) -> None:
+    """Gates and later agents would fail on it, whoever they are."""
+    assert build(mirror, base, new_file("d/" * 100 + "x")).paths
+    with pytest.raises(SuspiciousName, match="100 folders"):
+        build(mirror, base, new_file("d/" * 101 + "x"))
