@@ -27,7 +27,8 @@ from autopack_site.kernel.prepared import Prepared, PreparedInsert, PreparedRows
 from autopack_site.kernel.problem import correlation_id
 from autopack_site.kernel.statements import Statement
 from issues.aging import OPENED, Status, Thresholds, after, project_thresholds
-from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, least, paths_in
+from issues.categories import riskier
+from issues.evidence import MAX_NAMES, MAX_PATHS, joined, latest, paths_in
 from issues.marking import mark_batch
 from issues.models import BacklogAging, BacklogEntry, BacklogEvent, BacklogTally, ages_kept
 from issues.rules import rules_of
@@ -163,7 +164,7 @@ def remember(
             events.append((report.issue_key, "worsened", entry.status))
             entry.become(after(entry.status, "worsened"), tally)
             entry.opened_at, entry.accepted_until = now, None
-        entry.category = least(entry.category, report.category)
+        entry.category = riskier(entry.category, report.category)
         entry.base_severity = worst(entry.base_severity, report.severity)
         entry.effective_severity = severity
         entry.occurrence_count += 1

@@ -50,10 +50,11 @@ def _short(shared: Shared) -> Shared:
 def import_reports(phase_pk: int, reports: Sequence[IssueReport], *, reporter: str) -> Imported:
     """Record what a file told of, 1,000 reports at a time in one transaction. Raises PhaseNotFound."""
     keys: set[str] = set()
+    found = services.read(reports)  # all of it before the first part takes its locks
     with transaction.atomic():
-        for start in range(0, len(reports), MAX_REPORTS):
-            part = reports[start : start + MAX_REPORTS]
-            for shared in services.record_reports(phase_pk, part, reporter=reporter):
+        for start in range(0, len(found), MAX_REPORTS):
+            part = found[start : start + MAX_REPORTS]
+            for shared in services.record_read(phase_pk, part, reporter=reporter):
                 keys.update(issue["issue_key"] for issue in shared.phase_file["issues"])
         phase = rows.phase_by_pk(phase_pk)[0]
         # a later part may have made issues of earlier ones one, or given them another key

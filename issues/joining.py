@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from autopack_site.kernel import clock
 from autopack_site.kernel.ids import new_id
 from issues.aging import LIVE_STATUSES, Status
+from issues.categories import riskier
 from issues.evidence import MAX_KEY_CHARS, MAX_NAMES, MAX_PATHS, MAX_REFS, fullest, joined, latest, least
 from issues.known import Vote
 from issues.models import BacklogEntry, BacklogTally, Issue, RunIndexEntry, TierIssue
@@ -76,7 +77,7 @@ def absorb(
     kept.runs_offset, kept.tiers_offset = ages[0] - in_tally[0], ages[1] - in_tally[1]
     kept.tell_ages(tally)
     kept.fixed_by = kept.fixed_by if status == Status.RESOLVED and kept.fixed_by == other.fixed_by else ""
-    kept.category = least(kept.category, other.category)
+    kept.category = riskier(kept.category, other.category)
     kept.base_severity = worst(kept.base_severity, other.base_severity)
     kept.effective_severity = worst(kept.effective_severity, other.effective_severity)
     kept.occurrence_count += other.occurrence_count
@@ -252,7 +253,7 @@ def _take(kept: Any, other: Any) -> None:
     if isinstance(kept, TierIssue):
         return
     kept.severity = worst(kept.severity, other.severity)
-    kept.category = least(kept.category, other.category)
+    kept.category = riskier(kept.category, other.category)
     kept.expected_fail = kept.expected_fail and other.expected_fail
     kept.occurrence_count += other.occurrence_count
     if isinstance(kept, RunIndexEntry):

@@ -9,7 +9,7 @@ is read may be written back; the unique constraints would refuse anything else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from autopack_site.kernel import clock
 from autopack_site.kernel.prepared import Prepared, PreparedInsert
 from issues.aligning import align_later
 from issues.backlog import lock_backlog, remember
+from issues.categories import riskier
 from issues.evidence import MAX_REFS, cleaned, fullest, joined, least
 from issues.identity import Names, names_of
 from issues.joining import MAX_REPORTERS, join_in_run
@@ -35,6 +36,7 @@ from runs.ports import IssueReport, Shared
 from runs.services import note_issue_counts
 from runs.transitions import write_files
 
+Read = tuple[IssueReport, Names]
 log = structlog.get_logger(__name__)
 _put_issues = PreparedInsert(Issue, unique=["phase", "issue_key"])
 _put_tier = PreparedInsert(TierIssue, unique=["tier", "issue_key"])
@@ -90,18 +92,27 @@ def record_reports(
     caller's transaction if one is open. A run or phase that has ended takes reports all the same. Raises
     PhaseNotFound.
     """
-    if not reports:
+    return record_read(phase_pk, read(reports), reporter=reporter, base=base)
+
+
+def read(reports: Iterable[IssueReport]) -> list[Read]:
+    """Make reports safe to store and find what they are known by.
+
+    Before any lock: a message that is made to be long in the reading must cost its reporter alone.
+    """
+    return [(safe, names_of(safe)) for safe in map(cleaned, reports)]
+
+
+def record_read(phase_pk: int, found: Sequence[Read], *, reporter: str, base: str = "") -> list[Shared]:
+    """Record reports that were read before; see `record_reports`."""
+    if not found:
         return []
-    seen = [cleaned(report) for report in reports]
-    # before any lock: a message that is made to be long in the reading must cost its reporter alone
-    names = [names_of(report) for report in seen]
     with transaction.atomic():
-        return _record(phase_pk, seen, names, reporter, base)
+        return _record(phase_pk, found, reporter, base)
 
 
-def _record(
-    phase_pk: int, seen: list[IssueReport], names: list[Names], reporter: str, base: str
-) -> list[Shared]:
+def _record(phase_pk: int, found: Sequence[Read], reporter: str, base: str) -> list[Shared]:
+    seen, names = [report for report, _ in found], [name for _, name in found]
     phase = _lock_run_of(phase_pk)
     run = phase.run
     tally = lock_backlog(run.project_id)
@@ -205,7 +216,7 @@ def _fold_issue(levels: _Levels, run: Run, report: IssueReport, reporter: str, e
     row.severity = worst(row.severity, report.severity)
     row.effective_severity = worst(row.effective_severity, effective)
     # the same whichever report came first
-    row.source, row.category = least(row.source, report.source), least(row.category, report.category)
+    row.source, row.category = least(row.source, report.source), riskier(row.category, report.category)
     row.task_category = least(row.task_category, report.task_category or "")
     row.complexity = least(row.complexity, report.complexity or "")
     row.description = fullest(row.description, report.description)
@@ -235,7 +246,7 @@ def _fold_index(levels: _Levels, run: Run, report: IssueReport, effective: str) 
         )
     row.severity = worst(row.severity, report.severity)
     row.effective_severity = worst(row.effective_severity, effective)
-    row.category = least(row.category, report.category)
+    row.category = riskier(row.category, report.category)
     row.expected_fail = row.expected_fail and report.expected_fail
     row.first_phase_index = min(row.first_phase_index, phase.phase_index)
     row.last_phase_index = max(row.last_phase_index, phase.phase_index)

@@ -65,15 +65,16 @@ def request_audit(
     return phase
 
 
-def submit_audit(lease_id: str, *, fence: int, result: AuditResult) -> Attempt:
+def submit_audit(lease_id: str, *, fence: int, result: AuditResult, may_repeat: bool = True) -> Attempt:
     """Take an Auditor's verdict under its lease. Raises StaleLease, PatchChanged, NoAudit, OwnPatch, Invalid.
 
-    Where it came too late the usage and the issues are booked all the same.
+    Where it came too late the usage and the issues are booked all the same, and once: see `submit_build`.
     """
     _check(result)
     try:
         with locked_run(run_id_of_lease(lease_id)) as run:
-            return _under(run, live_lease(lease_id, fence), result)
+            lease = live_lease(lease_id, fence)
+            return _under(run, lease, _rest(lease.phase, lease.owner, result) if may_repeat else result)
     except StaleLease:
         book_late(lease_id, result.usage, result.issues, work=result.work)
         raise
@@ -118,8 +119,7 @@ def _take_unleased(run_id: str, phase_id: str, agent: str, result: AuditResult) 
         lease = phase.leases.live().first()
         if lease is not None and lease.owner != agent:
             raise LeaseHeld(f"{lease.owner} holds phase {phase_id}")
-        usage, issues = rest_of(phase, agent, result.work, result.usage, result.issues)
-        result = replace(result, usage=usage, issues=issues)
+        result = _rest(phase, agent, result)
         if lease is not None:
             return _under(run, live_lease(lease.pk, lease.fence), result)
         if phase.attempts.filter(state=AttemptState.MERGING).exists():
@@ -140,6 +140,11 @@ def _take_unleased(run_id: str, phase_id: str, agent: str, result: AuditResult) 
         audit.agent = agent
         outbox.settle("agent.work", f"{phase.pk}:audit")
         return _decide(run, phase, audit, result, agent)
+
+
+def _rest(phase: Phase, agent: str, result: AuditResult) -> AuditResult:
+    usage, issues = rest_of(phase, agent, result.work, result.usage, result.issues)
+    return replace(result, usage=usage, issues=issues)
 
 
 def _check(result: AuditResult) -> None:

@@ -52,8 +52,11 @@ def patch_hash(patch: bytes) -> str:
     return hashlib.sha256(patch).hexdigest()
 
 
-def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
+def submit_build(lease_id: str, *, fence: int, result: BuildResult, may_repeat: bool = True) -> Attempt:
     """Take a builder's result under its lease; the candidate is built next, by the caller or a worker.
+
+    What was booked of the same work when it came too late, under a lease before, is not booked again; with
+    `may_repeat` False (Autopack ran the agent anew and saw what it spent) all of it is.
 
     Raises LeaseNotFound or StaleLease. Even then the usage and the issues reported are booked: nothing seen
     is refused because it came late.
@@ -63,7 +66,7 @@ def submit_build(lease_id: str, *, fence: int, result: BuildResult) -> Attempt:
             lease = live_lease(lease_id, fence)
             if lease.attempt.kind != Attempt.Kind.BUILD:
                 raise NoBuild("This lease is for an audit, not for a build")
-            return _take(run, lease, result)
+            return _take(run, lease, _rest(lease.phase, lease.owner, result) if may_repeat else result)
     except StaleLease:
         book_late(lease_id, result.usage, result.issues, work=result.work)
         raise

@@ -65,12 +65,15 @@ def book_late(
         pass  # a lease that ran out and was not swept yet is lost by the advance at the block's end
     with locked_run(lease.run_id):
         attempt = Attempt.objects.select_related("phase").get(pk=lease.attempt_id)
-        is_booked = attempt.state not in _AT_WORK and meters.book_late(attempt, usage)
+        has_ended = attempt.state not in _AT_WORK  # else its usage is told by its own result
+        is_booked = has_ended and meters.book_late(attempt, usage)
         found = tuple(issues)
         told = delivery(work, found)
         is_news = _record(attempt.phase, lease.owner, found, told, attempt.base_commit)
         if is_booked or is_news:
-            data = {"attempt": attempt.pk, "overrun": attempt.overrun, DELIVERY: told, "usage": _said(usage)}
+            data = {"attempt": attempt.pk, "overrun": attempt.overrun, DELIVERY: told}
+            if has_ended:
+                data["usage"] = _said(usage)
             note(attempt.phase, "late_result", who=lease.owner, data=data)
 
 

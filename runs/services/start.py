@@ -72,7 +72,9 @@ def start_plan_document(
 def _check_id(run_id: str) -> None:
     if not is_valid_id(run_id):
         raise Invalid([problem("value_error", ["body", "run", "run_id"], f"A run id is {ID_RULE}")])
-    if run_id.startswith(("project_issue_backlog", "project_ruleset_")):
+    if run_id.lower().startswith(
+        ("project_issue_backlog", "project_ruleset_")
+    ):  # as file systems may read it
         text = "This id is the name of a project's own file beside the runs' folders"
         raise Invalid([problem("reserved", ["body", "run", "run_id"], text)])
 

@@ -133,16 +133,37 @@ def test_an_import_in_several_parts_is_all_or_nothing(monkeypatch):
     )
     with pytest.raises(PhaseNotFound):
         batch.import_reports(0, [report("e")], reporter="b")
-    real, calls = services.record_reports, []
+    real, calls = services.record_read, []
 
     def second_fails(*args, **kwargs):
         calls.append(args)
         return real(*args, **kwargs) if len(calls) == 1 else 1 / 0
 
-    monkeypatch.setattr(services, "record_reports", second_fails)
+    monkeypatch.setattr(services, "record_read", second_fails)
     with pytest.raises(ZeroDivisionError):
         batch.import_reports(phase.pk, [report(key) for key in "vwxyz"], reporter="b")
     assert Issue.objects.count() == 4
+
+
+def test_all_of_an_import_is_read_before_the_first_lock_is_taken(monkeypatch):
+    """What is long in the reading would keep every other run of the project waiting."""
+    monkeypatch.setattr(batch, "MAX_REPORTS", 2)
+    phase = make_run().phases.earliest("phase_index")
+    order = []
+    real_names, real_lock = services.names_of, services.lock_backlog
+
+    def names_of(one):
+        order.append("read")
+        return real_names(one)
+
+    def lock_backlog(pk):
+        order.append("lock")
+        return real_lock(pk)
+
+    monkeypatch.setattr(services, "names_of", names_of)
+    monkeypatch.setattr(services, "lock_backlog", lock_backlog)
+    batch.import_reports(phase.pk, [report(key) for key in "abcd"], reporter="b")
+    assert order == ["read"] * 4 + ["lock"] * 2
 
 
 def test_of_long_evidence_the_end_is_answered():

@@ -125,3 +125,19 @@ def test_a_candidate_of_before_its_files_were_kept_has_touched_nothing(project: 
 
 def test_names_that_are_no_text_are_not_kept() -> None:
     assert storable(["b", "a", "b", "\udcff", "x\0"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("hers", ["flaky_test", "test_failure"])
+def test_a_report_does_not_make_another_s_issue_one_that_any_gate_resolves(
+    project: Project, hers: str
+) -> None:
+    """Keys are known to every agent. The lesser word of two would have it, and `flaky_test` is less than most."""
+    reporter = make_run(project)
+    for key, own in (("leak", "resource_leak"), ("test-io", "security_auth_change")):
+        ledger.record(first(reporter).pk, [report(key, category=own)], reporter="b")
+        ledger.record(first(reporter).pk, [report(key, category=hers)], reporter="c")
+    run = make_run(project)
+    pass_gate(first(run), "green", touched=("docs/a.md",))
+    assert end(run) == {"test-flaky", "test-nowhere"}
+    kept = dict(BacklogEntry.objects.values_list("issue_key", "category"))
+    assert (kept["leak"], kept["test-io"]) == ("resource_leak", "security_auth_change")

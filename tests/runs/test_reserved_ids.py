@@ -9,7 +9,9 @@ from runs.services import start_run
 from strategy.types import Plan, RunOptions
 
 
-@pytest.mark.parametrize("run_id", ["project_issue_backlog.json", "project_ruleset_p.json"])
+@pytest.mark.parametrize(
+    "run_id", ["project_issue_backlog.json", "project_ruleset_p.json", "Project_Ruleset_p.json"]
+)
 def test_a_run_is_refused_the_name_of_a_projects_file(run_id: str) -> None:
     with pytest.raises(Invalid) as refused:
         start_run(run_id, project_id=None, plan=Plan((), ()), options=RunOptions(), by="tests")

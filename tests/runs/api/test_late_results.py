@@ -228,6 +228,56 @@ def test_a_result_that_was_refused_as_late_and_is_taken_later_is_booked_once(
     assert Run.objects.get().cost_micro_usd == 750_000
 
 
+def test_a_result_that_was_refused_under_a_lease_and_is_taken_under_the_next_is_booked_once(
+    project: Project, operator: Api, builder: Api, ledger: FakeLedger
+) -> None:
+    start(operator)
+    first = claim(builder)
+    Lease.objects.update(expires_at=clock.database_now() - timedelta(seconds=1))
+    body = result(tokens_used=700, suggested_issues=FOUND, status="needs_review")
+    named = {"lease_id": first["lease_id"], "fence": first["fence"]}
+    problem_of(builder.post(URL, body | named), 409, "stale-lease")
+    operator.post("/runs/r1/phases/p1/update_status", {"state": "QUEUED"})
+    second = claim(builder)
+    named = {"lease_id": second["lease_id"], "fence": second["fence"]}
+    assert builder.post(URL, body | named).status_code == 200
+    assert (used(), keys(ledger)) == ((700, 0), [("late", "builder")])
+    attempts = dict(Attempt.objects.values_list("pk", "tokens_used"))
+    assert (attempts[first["attempt_id"]], attempts[second["attempt_id"]]) == (700, 0)
+
+
+def test_what_a_new_lease_s_heartbeats_told_is_booked_though_the_work_is_the_same(
+    project: Project, operator: Api, builder: Api
+) -> None:
+    """Done anew, to the same patch: what was seen being spent on it is no repeat."""
+    start(operator)
+    first = claim(builder)
+    Lease.objects.update(expires_at=clock.database_now() - timedelta(seconds=1))
+    body = result(tokens_used=700, status="needs_review")
+    named = {"lease_id": first["lease_id"], "fence": first["fence"]}
+    problem_of(builder.post(URL, body | named), 409, "stale-lease")
+    operator.post("/runs/r1/phases/p1/update_status", {"state": "QUEUED"})
+    second = claim(builder)
+    beat = {"fence": second["fence"], "usage": {"tokens": 300}}
+    assert builder.post(f"/leases/{second['lease_id']}/heartbeat", beat).status_code == 200
+    named = {"lease_id": second["lease_id"], "fence": second["fence"]}
+    assert builder.post(URL, body | named).status_code == 200
+    assert used() == (1000, 0)
+
+
+def test_issues_under_a_made_up_fence_do_not_make_the_work_s_usage_a_repeat(
+    project: Project, operator: Api, builder: Api, ledger: FakeLedger
+) -> None:
+    start(operator)
+    lease = claim(builder)
+    body = result(tokens_used=70, suggested_issues=FOUND, status="needs_review")
+    named = {"lease_id": lease["lease_id"], "fence": lease["fence"] + 7}
+    problem_of(builder.post(URL, body | named), 409, "stale-lease")
+    assert used() == (0, 0), "the attempt goes on: what it used is told at its end"
+    assert builder.post(URL, body).status_code == 200
+    assert (used(), keys(ledger)) == ((70, 0), [("late", "builder")])
+
+
 def test_a_builder_that_fails_again_is_no_repeat_of_its_late_failure(
     project: Project, operator: Api, builder: Api
 ) -> None:
@@ -295,8 +345,10 @@ def test_a_verdict_under_an_own_lease_that_ran_out_is_booked_on_its_audit_once(
     assert (audit.state, audit.tokens_used, used()) == ("LOST", 21, (121, 21))
     if is_named:
         problem_of(auditor.post(AUDIT_URL, body), 409, "stale-lease")
-    else:  # the audit is open again, and this decides it
-        assert auditor.post(AUDIT_URL, body).status_code == 200
+        lease = claim(auditor, kind="audit")
+        body |= {"lease_id": lease["lease_id"], "fence": lease["fence"]}
+    # the audit is open again, and this decides it
+    assert auditor.post(AUDIT_URL, body).status_code == 200
     assert (keys(ledger)[1:], used()) == ([("other", "auditor")], (121, 21))
 
 
