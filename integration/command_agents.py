@@ -226,7 +226,11 @@ def _failure_of(
         return _Failure("missing-command", reason[:2000], Cause.ENVIRONMENT)
     if outcome.reason == "timeout":
         return _Failure(f"{who}-timeout", f"{agent.name} was stopped after {agent.timeout_s} s")
-    how = f"exit code {outcome.exit_code}" if outcome.exit_code is not None else outcome.reason
+    how = (
+        f"exit code {outcome.exit_code}"
+        if outcome.exit_code is not None
+        else outcome.detail or outcome.reason
+    )
     return _Failure(f"{who}-failed", f"{agent.name}: {how}. {last}"[:2000])
 
 

@@ -68,7 +68,7 @@ def run_try(
                 evidence["sandbox"], evidence["sandbox_detail"] = outcome.sandbox, outcome.sandbox_detail
                 if row["passed"]:
                     continue
-                evidence["verdict"] = _failed(outcome, is_setup=is_setup)
+                evidence["verdict"] = _failed(step, outcome, is_setup=is_setup)
                 if outcome.reason == "timeout" and time.monotonic() >= ends:
                     evidence["verdict"], row["detail"] = (
                         INFRA,
@@ -78,12 +78,21 @@ def run_try(
     return evidence
 
 
-def _failed(outcome: Outcome, *, is_setup: bool) -> str:
+def _failed(step: GateStep, outcome: Outcome, *, is_setup: bool) -> str:
+    """Tell whether a step's failure speaks of the patch: it does where a limit is passed, or where a program that
+    the checkout itself brings can't be started; not where a program of the machine can't, or the sandbox died.
+    """
     if outcome.reason == "cancelled":
         return "cancelled"
-    if outcome.reason in ("start_failed", "killed") or is_setup:
+    if is_setup or outcome.reason == "killed":
+        return INFRA
+    if outcome.reason == "start_failed" and not _is_of_checkout(step.argv[0]):
         return INFRA
     return RED
+
+
+def _is_of_checkout(program: str) -> bool:
+    return "/" in program and not program.startswith("/")
 
 
 def _run_step(

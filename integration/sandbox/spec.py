@@ -10,7 +10,9 @@ from typing import Literal
 from integration.sandbox.errors import SandboxMisuse
 
 SandboxKind = Literal["bubblewrap", "none"]
-Reason = Literal["exited", "timeout", "cancelled", "stopped", "output_limit", "start_failed", "killed"]
+Reason = Literal[
+    "exited", "timeout", "cancelled", "stopped", "output_limit", "over_limit", "start_failed", "killed"
+]
 #: What the caller wishes of a running command: nothing, that it be told (SIGUSR1), that it end (SIGTERM).
 Wish = Literal["", "tell", "end"]
 
@@ -91,7 +93,7 @@ class Outcome:
     In bubblewrap a program killed by signal N and one that exits with 128+N look alike: both are told as
     the signal. `peak_memory_bytes` and `cpu_s` are measured over the tree and are lower bounds.
     `output_bytes` counts what was handed to `on_output`; `truncated` says that there was more. `detail`
-    explains `start_failed` and `killed` in a sentence.
+    explains `start_failed`, `over_limit` and `killed` in a sentence.
     """
 
     exit_code: int | None

@@ -110,9 +110,11 @@ class Shim:
         self.cpu_s = max(self.cpu_s, living_s + reaped.ru_utime + reaped.ru_stime)
         self.peak_bytes = max(self.peak_bytes, memory)
         if memory > self.order["memory_bytes"]:
-            self.end("killed", f"The command passed its memory limit of {self.order['memory_bytes']} bytes")
+            self.end(
+                "over_limit", f"The command passed its memory limit of {self.order['memory_bytes']} bytes"
+            )
         elif self.cpu_s > self.order["cpu_s"]:
-            self.end("killed", f"The command passed its CPU limit of {self.order['cpu_s']:g} s")
+            self.end("over_limit", f"The command passed its CPU limit of {self.order['cpu_s']:g} s")
 
     def pass_on(self) -> None:
         """Signal the command as the caller wished; what comes before the command has started waits.

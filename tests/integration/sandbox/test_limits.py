@@ -93,7 +93,7 @@ def test_many_processes_together_cant_take_more_memory_than_allowed(attempt: Att
         "time.sleep(60)\n",
         limits=limits,
     )
-    assert outcome.reason == "killed"
+    assert outcome.reason == "over_limit"
     assert "memory limit" in outcome.detail
     assert outcome.peak_memory_bytes > limits.memory_bytes
 
@@ -101,7 +101,7 @@ def test_many_processes_together_cant_take_more_memory_than_allowed(attempt: Att
 def test_the_tree_cant_take_more_cpu_time_than_allowed(attempt: Attempt) -> None:
     limits = dataclasses.replace(SMALL, cpu_s=1.0)
     outcome, _ = attempt.shell("(while :; do :; done) & (while :; do :; done) & wait", limits=limits)
-    assert outcome.reason == "killed"
+    assert outcome.reason == "over_limit"
     assert "CPU limit" in outcome.detail
     assert outcome.cpu_s > 1.0
 

@@ -1,4 +1,4 @@
-"""What a gate's time says, and what it does not: a test that had no time to end is not a test that failed.
+"""What a red gate says of a patch, and what it does not: a test that had no time to end is not one that failed.
 
 The test is the worker: real services, git and gates.
 """
@@ -19,7 +19,7 @@ from runs import supervisor
 from runs.models import Phase, Run
 from tests.flows import hand
 from tests.flows.stack import Stack
-from tests.flows.world import World
+from tests.flows.world import PYTHON, World
 
 pytestmark = pytest.mark.real
 SLEEPS: dict[str, Any] = {"name": "unit", "argv": ["/bin/sh", "-c", "sleep 60"]}
@@ -100,3 +100,35 @@ def test_the_steps_of_a_try_share_the_configured_time_and_beyond_it_are_red(
     assert found.verdict == "red"
     [_, second] = found.evidence["tries"][0]["steps"]
     assert (second["name"], second["reason"]) == ("second", "timeout")
+
+
+EATS = """
+import os, time
+for _ in range(6):
+    os.fork() or (bytearray(b"x" * (60 << 20)), time.sleep(60))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "verdict", "word"),
+    [
+        ({"argv": [PYTHON, "-c", EATS]}, "red", "memory limit"),
+        ({"argv": ["./run_tests"]}, "red", "run_tests"),
+        ({"argv": ["/no/such/tool"]}, "infra_failed", "/no/such/tool"),
+    ],
+    ids=[
+        "too much memory",
+        "a program of the checkout that is not there",
+        "a program of the machine that is not there",
+    ],
+)
+def test_what_the_tests_of_a_patch_do_is_red_and_what_the_machine_lacks_is_not(
+    world: World, settings: Any, step: dict[str, Any], verdict: str, word: str
+) -> None:
+    settings.GATE_BACKOFF_S = 0.0
+    world.project(
+        builder=None, gates={"suites": {"unit": [{"name": "unit", **step}]}, "limits": {"memory_mb": 128}}
+    )
+    found = judged(waiting(world))
+    assert (found.verdict, word in found.reason) == (verdict, True), found.reason
