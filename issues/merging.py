@@ -89,7 +89,10 @@ def split_name(entry_pk: int, name_pk: int, *, by: str, why: str, as_key: str = 
         if row.kind == IssueName.PLACE:
             _own_name(entry, key=key)
         IssueName.objects.filter(project=entry.project_id, kind=IssueName.KEY, name=key).update(
-            issue_key=key, is_fixed=True, is_pinned=True
+            issue_key=key,
+            is_fixed=True,
+            is_pinned=True,
+            former=[],  # those went with it, and stay with the entry
         )
         IssueName.objects.filter(pk=row.pk).update(issue_key=key, is_pinned=True)
         new = _split_off(entry, key, tally)

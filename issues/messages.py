@@ -71,7 +71,8 @@ def normal_message(text: str) -> str:
 
     Compatible characters are one (NFKC), and so are letters of either case (but for codes) and spaces of any kind.
     """
-    plain = spaced(text[: 4 * MAX_NORMAL_CHARS])
+    # clipped twice: made compatible, one character may become eighteen
+    plain = spaced(text[: 4 * MAX_NORMAL_CHARS])[: 4 * MAX_NORMAL_CHARS]
     for pattern, mark in _WHOLE:
         plain = pattern.sub(mark, plain)
     parts, at = [], 0

@@ -2,14 +2,16 @@
 
 Names of one component of the graph "was brought by the same report" are one issue, and it goes by the least of its
 keys in code point order, unless a person chose one. So neither which names are one issue nor the key that it goes by
-depends on the order of reports, as long as none is refused for want of joints (`issues.joints`). A name that a person
-split off decides for itself and binds nothing else.
+depends on the order of reports, as long as none is refused for want of joints (`issues.joints`) and no issue has more
+than MAX_RENAMED names: such a one keeps the key that it has, since each name would have to be written anew. A name
+that a person split off decides for itself and binds nothing else.
 
 Runs that have seen an issue under a key that it no longer goes by keep it until they see it again (`Named.former`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,12 +21,15 @@ from issues.identity import Names
 from issues.known import MAX_FORMER, IssueName
 
 _KEY, _PLACE = IssueName.KEY, IssueName.PLACE
+MAX_RENAMED = 1000
 _put = PreparedInsert(IssueName, unique=["project", "name", "kind"])
 _known = Prepared[IssueName](
     lambda project_pk, names: IssueName.objects.filter(project=project_pk, name__in=names)
 )
-_of_issues = Prepared[IssueName](
-    lambda project_pk, keys: IssueName.objects.filter(project=project_pk, issue_key__in=keys)
+_some_of_issues = Prepared[IssueName](
+    lambda project_pk, keys: IssueName.objects.filter(project=project_pk, issue_key__in=keys)[
+        : MAX_RENAMED + 1
+    ]
 )
 
 
@@ -66,6 +71,7 @@ class _Binding:
         wanted = sorted({name for names in reported for name in (names.key, names.place) if name})
         self.names = {(row.kind, row.name): row for row in _known(project_pk, wanted)}
         self.parents: dict[str, str] = {}
+        self.stored: dict[tuple[str, ...], list[IssueName]] = {}
         self.changed: dict[tuple[str, str], IssueName] = {}
         keys = sorted({row.issue_key for row in self.names.values()})
         is_whole = all((_KEY, key) in self.names for key in keys)
@@ -140,12 +146,31 @@ class _Binding:
         return named
 
     def _called(self, keys: set[str]) -> str:
-        """Return what the issue of these keys goes by: one that a person chose, else the least of its names."""
+        """Return what the issue of these keys goes by: one that a person chose, else the least of its names, but the
+        one that it goes by where it has too many to be renamed.
+        """
         fixed = [key for key in keys if key in self.own and self.own[key].is_fixed]
         if fixed:
             return min(fixed)
         brought = (row.name for row in self.changed.values() if row.kind == _KEY and row.issue_key in keys)
-        return min({*keys, *brought})
+        least = min({*keys, *brought})
+        lost = sorted(keys - {least})
+        if lost and len(some := self._some_names(lost)) > MAX_RENAMED:
+            return Counter(row.issue_key for row in some).most_common(1)[0][0]
+        return least
+
+    def _some_names(self, keys: list[str]) -> list[IssueName]:
+        """Return the stored names of these issues; of more than MAX_RENAMED, so many and one."""
+        if tuple(keys) not in self.stored:
+            self.stored[tuple(keys)] = list(_some_of_issues(self.project_pk, keys))
+        return self.stored[tuple(keys)]
+
+    def _names(self, keys: list[str]) -> Iterable[IssueName]:
+        some = self._some_names(keys)
+        if len(some) <= MAX_RENAMED:
+            return some
+        # of what a person named, or of two that are as large: as seldom as there are joints
+        return IssueName.objects.filter(project=self.project_pk, issue_key__in=keys)
 
     def _rename(self, keys: set[str], new: str, named: Named) -> None:
         lost = sorted(key for key in keys if key != new)
@@ -154,8 +179,7 @@ class _Binding:
                 row.issue_key = new
         if not lost:
             return
-        stored = _of_issues(self.project_pk, lost)
-        for row in stored:
+        for row in self._names(lost):
             row.issue_key, row.is_fixed = new, False
             self.changed.setdefault((row.kind, row.name), row)
         rows = {row.name: row for row in self.changed.values() if row.kind == _KEY}

@@ -199,6 +199,7 @@ def test_parts_of_a_name_can_t_be_moved_from_one_into_the_next() -> None:
         "/tmp/a/",
         "µs1",
         "\u0130",
+        "\ufdfa",
         "A1-",
         "A-",
         "CVE-1",

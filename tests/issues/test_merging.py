@@ -8,11 +8,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from autopack_site.kernel import clock
 from autopack_site.kernel.errors import AutopackError, Invalid
 from issues import merging
 from issues.errors import NameNotFound, NotMergeable
 from issues.known import IssueName
-from issues.models import BacklogEntry, BacklogEvent
+from issues.models import BacklogEntry, BacklogEvent, RunIndexEntry
 from runs.models import Run
 from tests.factories import make_project, make_run
 from tests.issues.http import client, entry_of, saw
@@ -124,6 +125,19 @@ def test_what_was_merged_can_be_split_off_again() -> None:
     saw(run, "c")
     saw(run, "b")
     assert {row.issue_key: row.occurrence_count for row in BacklogEntry.objects.all()} == {"b": 3, "c": 1}
+
+
+def test_keys_that_an_issue_went_by_before_do_not_leave_with_a_name_that_is_split_off() -> None:
+    ended = run_with("m", **LEAK)
+    Run.objects.filter(pk=ended.pk).update(state="DONE_SUCCESS", completed_at=clock.now())
+    run = make_run(ended.project)
+    saw(run, "d", **LEAK)  # the issue went by m, and now by d
+    saw(run, "e")
+    merge("e", "d")
+    split("e", "d")
+    saw(ended, "d")
+    rows = RunIndexEntry.objects.filter(run=ended).values_list("issue_key", "occurrence_count")
+    assert dict(rows) == {"m": 1, "d": 1}, "m stayed with e, and so does what this run saw as m"
 
 
 @pytest.mark.parametrize(
