@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from runs.errors import CategoryNotTaken
 from runs.models import Phase, Run
 from strategy.config import AgentConfig, ProjectConfig
@@ -38,9 +40,12 @@ def taken_by(run: Run, name: str, kind: str) -> tuple[str, ...] | None:
     config = config_of(run)
     declared = config.builders if kind == "build" else config.auditors
     agent = next((agent for agent in declared if agent.name == name), None)
-    if agent is None or not agent.categories:
-        return None
-    return tuple(canonical_category(listed, {}) for listed in agent.categories)
+    return canonical(agent.categories) if agent is not None else None
+
+
+def canonical(categories: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the categories that an agent is declared for as phases hold them; None for one that takes all."""
+    return tuple(canonical_category(listed, {}) for listed in categories) or None
 
 
 def must_take(run: Run, phase: Phase, name: str, kind: str) -> None:

@@ -11,9 +11,10 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.fields.json import KeyTransform
 
 from autopack_site.kernel.errors import NotFound
-from runs import services
+from runs import agents, services
 from runs.errors import LeaseHeld, LostRace, PhaseNotReady, RunEnded
 from runs.lifecycle import ACTIVE_RUN_STATES, LIVE_RUN_STATES, AttemptState, PhaseState
 from runs.models import Attempt, Phase, Run
@@ -105,10 +106,10 @@ def claim_anywhere(
         except (LeaseHeld, LostRace, NotFound, PhaseNotReady, RunEnded):
             return None  # another agent was first
 
-    def of_free_runs() -> Claim | None:
+    def of_free_runs(unfit: list[str]) -> Claim | None:
         """Claim in a run that nobody is at: agents that come at once take a run each and don't queue for one."""
-        lost: list[str] = []
-        while len(lost) < RUNS_A_LOOK:
+        lost = list(unfit)
+        while len(lost) < len(unfit) + RUNS_A_LOOK:
             with transaction.atomic():
                 found = with_work(runs, kind, categories).exclude(pk__in=lost)
                 free = found.select_for_update(skip_locked=True, of=("self",)).order_by(
@@ -122,9 +123,10 @@ def claim_anywhere(
         return None
 
     def look() -> Claim | None:
-        claim = of_free_runs()
-        lost: list[str] = []
-        while claim is None and len(lost) < MAX_LOST:
+        unfit = with_work_of_others(runs, kind, categories, agent)
+        claim = of_free_runs(unfit)
+        lost = list(unfit)
+        while claim is None and len(lost) < len(unfit) + MAX_LOST:
             # what is held by others now may have more to do: here their turn is waited for
             found = with_work(runs, kind, categories).exclude(pk__in=lost).order_by("created_at", "run_id")
             oldest = list(found.values_list("run_id", flat=True)[:RUNS_A_LOOK])
@@ -153,6 +155,27 @@ def with_work(runs: QuerySet[Run], kind: str, categories: list[str] | None) -> Q
             wanted = wanted.filter(phase__task_category__in=categories)
         work = Exists(wanted)
     return runs.filter(work, state__in=LIVE_RUN_STATES)
+
+
+def with_work_of_others(
+    runs: QuerySet[Run], kind: str, categories: list[str] | None, agent: str
+) -> list[str]:
+    """Return those runs with work that declare the agent, but for none of the categories of that work.
+
+    To claim in one of them would take its lock for nothing, four times a second for each agent that waits.
+    """
+    role = "builders" if kind == "build" else "auditors"
+    found = with_work(runs, kind, categories).filter(**{f"config__{role}__has_key": agent})
+    listed = KeyTransform("categories", KeyTransform(agent, KeyTransform(role, "config")))
+    by_taken: dict[tuple[str, ...], list[str]] = {}
+    for run_id, declared in found.order_by("created_at", "run_id").values_list("run_id", listed)[:MAX_LOST]:
+        if taken := agents.canonical(declared or ()):
+            by_taken.setdefault(taken, []).append(run_id)
+    others: list[str] = []
+    for taken, names in by_taken.items():
+        fit = set(with_work(Run.objects.filter(pk__in=names), kind, list(taken)).values_list("pk", flat=True))
+        others += [name for name in names if name not in fit]
+    return others
 
 
 def in_turn(run_id: str, phase_id: str, work: Callable[[], T], *, wait_s: float) -> T:

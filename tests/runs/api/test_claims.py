@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 
 from autopack_site.kernel import clock
 from runs import services, supervisor, waiting
 from runs.errors import LostRace
 from runs.judgement import open_audit
-from runs.models import Attempt, Lease, Phase
+from runs.models import Attempt, Lease, Phase, Run
 from strategy.models import Project
 from tests.fakes import BASE_COMMIT
 from tests.runs.api.conftest import Api, api_for, make_project, plan, problem_of, start
@@ -199,6 +200,35 @@ def test_a_claim_goes_on_past_the_runs_that_others_took_first(
     monkeypatch.setattr(waiting, "MAX_LOST", 4)
     operator.post("/runs/r5/cancel", {})
     assert builder.post("/claim", {}).status_code == 204
+
+
+def test_a_claim_locks_no_run_that_has_work_for_others_only(db: None, monkeypatch: pytest.MonkeyPatch):
+    make_project(config=ONLY_SOME)
+    operator, outside = api_for("operator"), api_for("builder", name="outside")
+    for name in (*(f"r{number}" for number in range(1, 8)), "schema"):
+        body = plan(name)
+        body["phases"][0]["task_category"] = "tests" if name != "schema" else "schema_contract_change"
+        start(operator, body)
+    asked: list[str] = []
+    real = services.claim_phase
+
+    def noted(run_id: str, **fields: Any) -> Any:
+        asked.append(run_id)
+        return real(run_id, **fields)
+
+    monkeypatch.setattr(services, "claim_phase", noted)
+    with CaptureQueriesContext(connection) as few:
+        waiting.with_work_of_others(Run.objects.filter(pk="r1"), "build", None, "outside")
+    with CaptureQueriesContext(connection) as many:
+        found = waiting.with_work_of_others(Run.objects.all(), "build", None, "outside")
+    assert found == [f"r{number}" for number in range(1, 8)]
+    assert len(many) == len(few) == 2
+    assert outside.post("/claim", {}).json()["run_id"] == "schema"
+    assert asked == ["schema"]
+    assert outside.post("/claim", {}).status_code == 204
+    assert asked == ["schema"]
+    assert waiting.with_work_of_others(Run.objects.all(), "build", None, "undeclared") == []
+    assert api_for("builder", name="undeclared").post("/claim", {}).json()["run_id"] == "r1"
 
 
 def test_a_claim_over_all_runs_stays_in_the_tokens_project(project: Project, operator: Api):
