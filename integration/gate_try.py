@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from integration.last_words import LastWords
 from integration.mirror import Mirror
 from integration.repository import work_folder
 from integration.sandbox.collect import collect
+from integration.sandbox.errors import TreeTooDeep
 from integration.sandbox.spec import MIB, Limits, Outcome
 from integration.sandbox.visibility import hint
 from strategy.config import GateStep, ProjectConfig
@@ -75,6 +77,8 @@ def run_try(
                         "no verdict by the gate's or the run's deadline",
                     )
                 break
+            with suppress(TreeTooDeep):  # tests may leave what they like: it is removed all the same
+                place.take_back()
     return evidence
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,3 +133,13 @@ def test_what_the_tests_of_a_patch_do_is_red_and_what_the_machine_lacks_is_not(
     )
     found = judged(waiting(world))
     assert (found.verdict, word in found.reason) == (verdict, True), found.reason
+
+
+def test_a_tree_without_a_bottom_that_passing_tests_leave_is_nobody_s_failure(
+    world: World, settings: Any
+) -> None:
+    deep = "import os\nfor _ in range(600):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    world.project(builder=None, gate=[{"name": "unit", "argv": [PYTHON, "-c", deep]}])
+    found = judged(waiting(world))
+    assert found.verdict == "green", found.reason
+    assert not list((Path(settings.STATE_DIR) / "work").glob("gate-*"))
