@@ -91,7 +91,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_SWEEP_WORKERS": "Processes for sweeps and files of runs.",
     },
     "Logs": {
-        "AUTOPACK_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR.",
+        "AUTOPACK_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR; unset, `manage.py` commands log from WARNING on.",
         "AUTOPACK_LOG_JSON": "1 writes one JSON object a line.",
     },
 }

@@ -17,6 +17,7 @@ from integration.patch_errors import PatchRefused
 from integration.repository import mirror_of
 from integration.storage import storage_faults
 from runs import rows, services
+from runs.agents import config_of
 from runs.lifecycle import AttemptState
 from runs.models import Attempt, Phase, Run
 
@@ -101,9 +102,13 @@ def trailers(run: Run, phase: Phase, attempt: Attempt) -> list[tuple[str, str]]:
 
 
 def rules_for(run: Run, phase: Phase) -> PatchRules:
-    """Return what a patch of the phase may do, as the run's frozen strategy has it."""
+    """Return what a patch of the phase may do, as the run's frozen strategy has it.
+
+    Protected is also what the project's configuration names: a ruleset adds to that, and can't leave it out.
+    """
     allowed = phase.limits["allowed"]
-    protected = tuple(dict.fromkeys((*DEFAULT_PROTECTED, *run.strategy.document["protected_paths"])))
+    named = (*config_of(run).protected_paths, *run.strategy.document["protected_paths"])
+    protected = tuple(dict.fromkeys((*DEFAULT_PROTECTED, *named)))
     return PatchRules(
         scope=tuple(phase.scope),
         protected_paths=protected,

@@ -57,7 +57,7 @@ gates:
 # Run nothing at all where there is no sandbox (bubblewrap), instead of running it unconfined.
 require_sandbox: true
 
-# What no patch may touch. It replaces the list that holds where nothing is said: CI configuration, this file's name.
+# What no patch may touch, beside what none ever may: CI configuration, hooks, this file's name.
 # protected_paths: [autopack.yaml, .github/**, LICENSE]
 
 # Names for paths, which plans use as `scope: @core`.
