@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from django.db.models.fields.json import KeyTransform
 
 from autopack_site.kernel.errors import NotFound
 from runs import agents, services
+from runs.authorship import barred_from
 from runs.errors import LeaseHeld, LostRace, PhaseNotReady, RunEnded
 from runs.lifecycle import ACTIVE_RUN_STATES, LIVE_RUN_STATES, AttemptState, PhaseState
 from runs.models import Attempt, Phase, Run
@@ -78,11 +79,14 @@ def claim_in_run(
     if claim is not None or wait_s <= 0:
         return claim
     run = Run.objects.filter(pk=run_id)
-    return _wait(
-        wait_s,
-        look=lambda: attempt() if with_work(run, kind, categories).exists() else None,
-        is_over=lambda: not run.active().exists(),
-    )
+
+    def look() -> Claim | None:
+        barred = own_audits(run, agent) if kind == "audit" else []
+        if with_work_of_others(run, kind, categories, agent, barred):
+            return None
+        return attempt() if with_work(run, kind, categories, barred).exists() else None
+
+    return _wait(wait_s, look=look, is_over=lambda: not run.active().exists())
 
 
 def claim_anywhere(
@@ -106,12 +110,12 @@ def claim_anywhere(
         except (LeaseHeld, LostRace, NotFound, PhaseNotReady, RunEnded):
             return None  # another agent was first
 
-    def of_free_runs(unfit: list[str]) -> Claim | None:
+    def of_free_runs(unfit: list[str], barred: list[str]) -> Claim | None:
         """Claim in a run that nobody is at: agents that come at once take a run each and don't queue for one."""
         lost = list(unfit)
         while len(lost) < len(unfit) + RUNS_A_LOOK:
             with transaction.atomic():
-                found = with_work(runs, kind, categories).exclude(pk__in=lost)
+                found = with_work(runs, kind, categories, barred).exclude(pk__in=lost)
                 free = found.select_for_update(skip_locked=True, of=("self",)).order_by(
                     "created_at", "run_id"
                 )
@@ -123,12 +127,14 @@ def claim_anywhere(
         return None
 
     def look() -> Claim | None:
-        unfit = with_work_of_others(runs, kind, categories, agent)
-        claim = of_free_runs(unfit)
+        barred = own_audits(runs, agent) if kind == "audit" else []
+        unfit = with_work_of_others(runs, kind, categories, agent, barred)
+        claim = of_free_runs(unfit, barred)
         lost = list(unfit)
         while claim is None and len(lost) < len(unfit) + MAX_LOST:
             # what is held by others now may have more to do: here their turn is waited for
-            found = with_work(runs, kind, categories).exclude(pk__in=lost).order_by("created_at", "run_id")
+            found = with_work(runs, kind, categories, barred).exclude(pk__in=lost)
+            found = found.order_by("created_at", "run_id")
             oldest = list(found.values_list("run_id", flat=True)[:RUNS_A_LOOK])
             claim = next(filter(None, map(claimed, oldest)), None)
             if len(oldest) < RUNS_A_LOOK:
@@ -142,8 +148,13 @@ def claim_anywhere(
     return _wait(wait_s, look=look, is_over=lambda: False)
 
 
-def with_work(runs: QuerySet[Run], kind: str, categories: list[str] | None) -> QuerySet[Run]:
-    """Return those live runs that have a phase to build, or an audit to do, of one of the categories."""
+def with_work(
+    runs: QuerySet[Run], kind: str, categories: list[str] | None, barred: Sequence[str] = ()
+) -> QuerySet[Run]:
+    """Return those live runs that have a phase to build, or an audit to do, of one of the categories.
+
+    Audits of the keys `barred` are no work.
+    """
     phases = Phase.objects.filter(run=OuterRef("pk"))
     if categories:
         phases = phases.filter(task_category__in=categories)
@@ -153,19 +164,30 @@ def with_work(runs: QuerySet[Run], kind: str, categories: list[str] | None) -> Q
         wanted = Attempt.objects.audits().filter(run=OuterRef("pk"), state=AttemptState.WANTED)
         if categories:
             wanted = wanted.filter(phase__task_category__in=categories)
+        if barred:
+            wanted = wanted.exclude(pk__in=barred)
         work = Exists(wanted)
     return runs.filter(work, state__in=LIVE_RUN_STATES)
 
 
+def own_audits(runs: QuerySet[Run], agent: str) -> list[str]:
+    """Return the wanted audits that are not for the agent, since it wrote what another must approve. One query."""
+    wanted = Attempt.objects.audits().filter(state=AttemptState.WANTED, run__in=runs, target__agent=agent)
+    own = wanted.filter(run__state__in=LIVE_RUN_STATES).select_related("target__phase").order_by("created_at")
+    needed = "purpose", "target__agent", "target__candidate_sha", "target__report", "target__phase__limits"
+    own = own.only("target", "target__phase", *needed)
+    return [audit.pk for audit in own[:MAX_LOST] if agent and barred_from(audit) == agent]
+
+
 def with_work_of_others(
-    runs: QuerySet[Run], kind: str, categories: list[str] | None, agent: str
+    runs: QuerySet[Run], kind: str, categories: list[str] | None, agent: str, barred: Sequence[str] = ()
 ) -> list[str]:
     """Return those runs with work that declare the agent, but for none of the categories of that work.
 
     To claim in one of them would take its lock for nothing, four times a second for each agent that waits.
     """
     role = "builders" if kind == "build" else "auditors"
-    found = with_work(runs, kind, categories).filter(**{f"config__{role}__has_key": agent})
+    found = with_work(runs, kind, categories, barred).filter(**{f"config__{role}__has_key": agent})
     listed = KeyTransform("categories", KeyTransform(agent, KeyTransform(role, "config")))
     by_taken: dict[tuple[str, ...], list[str]] = {}
     for run_id, declared in found.order_by("created_at", "run_id").values_list("run_id", listed)[:MAX_LOST]:
@@ -173,7 +195,11 @@ def with_work_of_others(
             by_taken.setdefault(taken, []).append(run_id)
     others: list[str] = []
     for taken, names in by_taken.items():
-        fit = set(with_work(Run.objects.filter(pk__in=names), kind, list(taken)).values_list("pk", flat=True))
+        both = [one for one in taken if not categories or one in categories]
+        having = (
+            with_work(Run.objects.filter(pk__in=names), kind, both, barred) if both else Run.objects.none()
+        )
+        fit = set(having.values_list("pk", flat=True))
         others += [name for name in names if name not in fit]
     return others
 

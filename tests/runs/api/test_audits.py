@@ -6,8 +6,11 @@ import hashlib
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from runs.models import Attempt, Outbox, Phase
+from runs import services, waiting
+from runs.models import Attempt, Outbox, Phase, Run
 from strategy.models import Project
 from tests.fakes import FakeGates, FakeLedger, FakeWorkspace
 from tests.runs.api.conftest import Api, api_for, plan, problem_of, start
@@ -231,3 +234,38 @@ def test_one_token_of_both_roles_can_not_approve_its_build_where_an_audit_is_req
     problem_of(both.post(f"{PHASE}/auditor_result", verdict()), 409, "own-patch")
     problem_of(both.post("/runs/r1/claim", {"kind": "audit", "phase_id": "p1"}), 409, "own-patch")
     assert auditor.post(f"{PHASE}/auditor_result", verdict()).status_code == 200
+
+
+@committed
+def test_a_look_locks_no_run_whose_only_audits_are_of_the_agents_own_patches(
+    project: Project, operator: Api, auditor: Api, gates: FakeGates, monkeypatch: pytest.MonkeyPatch
+):
+    both = api_for("builder", "auditor", name="both")
+    for name in ("r1", "r2", "r3"):
+        body = plan(name)
+        body["phases"][0]["task_category"] = "security_auth"
+        start(operator, body)
+        patch = {"patch_content": PATCH, "status": "success"}
+        assert both.post(f"/runs/{name}/phases/p1/builder_result", patch).status_code == 200
+        gates.finish(Attempt.objects.get(run=name, kind="build").pk)
+    asked: list[str] = []
+    real = services.claim_phase
+
+    def noted(run_id: str, **fields: Any) -> Any:
+        asked.append(run_id)
+        return real(run_id, **fields)
+
+    monkeypatch.setattr(services, "claim_phase", noted)
+    with CaptureQueriesContext(connection) as of_one:
+        assert len(waiting.own_audits(Run.objects.filter(pk="r1"), "both")) == 1
+    with CaptureQueriesContext(connection) as of_all:
+        assert len(waiting.own_audits(Run.objects.all(), "both")) == 3
+    assert len(of_one) == len(of_all) == 1
+    assert both.post("/claim", {"kind": "audit"}).status_code == 204
+    assert asked == []
+    # a poll of one run asks as it comes, and does not lock the run again at each look
+    monkeypatch.setattr(waiting, "INTERVAL_S", 0.01)
+    assert both.post("/runs/r1/claim", {"kind": "audit", "wait_s": 0.1}).status_code == 204
+    assert asked == ["r1"]
+    assert auditor.post("/claim", {"kind": "audit"}).json()["run_id"] == "r1"
+    assert asked == ["r1", "r1"]

@@ -227,6 +227,13 @@ def test_a_claim_locks_no_run_that_has_work_for_others_only(db: None, monkeypatc
     assert asked == ["schema"]
     assert outside.post("/claim", {}).status_code == 204
     assert asked == ["schema"]
+    # nor one that has work of a category which is asked for, and work that the agent takes, but none that is both
+    body = plan("mixed", phases=2)
+    body["phases"][0]["task_category"] = "tests"
+    start(operator, body)
+    assert outside.post("/claim", {"categories": ["tests"]}).status_code == 204
+    assert asked == ["schema"]
+    operator.post("/runs/mixed/cancel", {})
     assert waiting.with_work_of_others(Run.objects.all(), "build", None, "undeclared") == []
     assert api_for("builder", name="undeclared").post("/claim", {}).json()["run_id"] == "r1"
 
