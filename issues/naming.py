@@ -11,7 +11,6 @@ Runs that have seen an issue under a key that it no longer goes by keep it until
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -155,8 +154,10 @@ class _Binding:
         brought = (row.name for row in self.changed.values() if row.kind == _KEY and row.issue_key in keys)
         least = min({*keys, *brought})
         lost = sorted(keys - {least})
-        if lost and len(some := self._some_names(lost)) > MAX_RENAMED:
-            return Counter(row.issue_key for row in some).most_common(1)[0][0]
+        if lost and len(self._some_names(lost)) > MAX_RENAMED:
+            # each is counted by itself: of all together so many may be one issue's, and not the largest's
+            stored = sorted(key for key in keys if key in self.own and self.own[key].pk is not None)
+            return max(stored, key=lambda key: len(self._some_names([key])))
         return least
 
     def _some_names(self, keys: list[str]) -> list[IssueName]:
@@ -169,7 +170,7 @@ class _Binding:
         some = self._some_names(keys)
         if len(some) <= MAX_RENAMED:
             return some
-        # of what a person named, or of two that are as large: as seldom as there are joints
+        # of what a person named, or of two that both have too many: as seldom as there are joints
         return IssueName.objects.filter(project=self.project_pk, issue_key__in=keys)
 
     def _rename(self, keys: set[str], new: str, named: Named) -> None:
