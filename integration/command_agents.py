@@ -218,19 +218,16 @@ def _failure_of(
     if outcome.succeeded:
         return None
     last = _last_words(log_path(claim.run_id, f"{claim.kind}-{claim.attempt_id}"), agent)
-    if outcome.sandbox == "bubblewrap" and (due := hint(agent.argv, toolchains, f"{outcome.detail} {last}")):
+    detail = _without_secrets(outcome.detail, agent)  # of one that was not started it holds what was written
+    if outcome.sandbox == "bubblewrap" and (due := hint(agent.argv, toolchains, f"{detail} {last}")):
         # What it was given to run with is not there for it: no attempt of any agent would fare better.
         return _Failure("hidden-path", f"{agent.name}: {due}. {last}"[:2000], Cause.ENVIRONMENT)
     if outcome.reason == "start_failed":
-        reason = f"{agent.argv[0]} could not be started: {outcome.detail}. {last}"
+        reason = f"{agent.argv[0]} could not be started: {detail}. {last}"
         return _Failure("missing-command", reason[:2000], Cause.ENVIRONMENT)
     if outcome.reason == "timeout":
         return _Failure(f"{who}-timeout", f"{agent.name} was stopped after {agent.timeout_s} s")
-    how = (
-        f"exit code {outcome.exit_code}"
-        if outcome.exit_code is not None
-        else outcome.detail or outcome.reason
-    )
+    how = f"exit code {outcome.exit_code}" if outcome.exit_code is not None else detail or outcome.reason
     return _Failure(f"{who}-failed", f"{agent.name}: {how}. {last}"[:2000])
 
 
@@ -245,11 +242,15 @@ def _last_words(path: Path, agent: AgentConfig) -> str:
     """
     if not path.exists():
         return ""
-    text = tail(path, TAIL_BYTES).decode("utf-8", "replace")
+    text = _without_secrets(tail(path, TAIL_BYTES).decode("utf-8", "replace"), agent)
+    return text.strip()[-MAX_LAST_CHARS:]
+
+
+def _without_secrets(text: str, agent: AgentConfig) -> str:
     for name, value in sorted(_given(agent).items(), key=lambda item: -len(item[1])):
         if len(value) >= MIN_ENTRUSTED_CHARS:  # a shorter one is a setting, and found in any text
             text = text.replace(value, f"[redacted: {name}]")
-    return redact(text).strip()[-MAX_LAST_CHARS:]
+    return redact(text)
 
 
 def _given(agent: AgentConfig) -> dict[str, str]:
