@@ -124,7 +124,8 @@ OUTBOX_RESEND_S = env_float("AUTOPACK_OUTBOX_RESEND_S", default=10.0, minimum=0.
 CLAIM_DEADLINE_S = env_float("AUTOPACK_CLAIM_DEADLINE_S", default=900.0, minimum=0.1)
 BUDGET_GRACE_S = env_float("AUTOPACK_BUDGET_GRACE_S", default=60.0, minimum=0.1)
 GATE_BACKOFF_S = env_float("AUTOPACK_GATE_BACKOFF_S", default=5.0, minimum=0.0)
-GATE_DEADLINE_S = env_float("AUTOPACK_GATE_DEADLINE_S", default=1800.0, minimum=0.5)
+# more than the half hour that `wall_s` gives the steps of a try: what hangs is to be red by that first
+GATE_DEADLINE_S = env_float("AUTOPACK_GATE_DEADLINE_S", default=2100.0, minimum=0.5)
 MAX_LOST_ATTEMPTS = env_int("AUTOPACK_MAX_LOST_ATTEMPTS", default=25, minimum=1)
 APPLY_LIMIT_S = env_float("AUTOPACK_APPLY_LIMIT_S", default=10.0, minimum=0.5)
 

@@ -180,7 +180,9 @@ def _tries(gate: GateRun, renewal: Renewal) -> tuple[str, str]:
                 raise GateLeaseLost
             tries.append(row)
             gate.evidence = {"tries": tries}
-            _write(gate, evidence=gate.evidence)
+            # a rerun gets the time that the first try had: tests that hang would else never be called red
+            gate.deadline_at = clock.database_now() + timedelta(seconds=settings.GATE_DEADLINE_S)
+            _write(gate, evidence=gate.evidence, deadline_at=gate.deadline_at)
             crash.line("gate-tried")
     if verdict in ("green", "flaky"):
         return verdict, "" if verdict == "green" else "Red, then green twice on the same commit"

@@ -143,3 +143,12 @@ def test_a_tree_without_a_bottom_that_passing_tests_leave_is_nobody_s_failure(
     found = judged(waiting(world))
     assert found.verdict == "green", found.reason
     assert not list((Path(settings.STATE_DIR) / "work").glob("gate-*"))
+
+
+def test_tests_that_hang_in_each_try_are_red_though_the_tries_take_longer_than_the_deadline(
+    world: World, settings: Any
+) -> None:
+    settings.GATE_DEADLINE_S, settings.GATE_BACKOFF_S = 6.0, 0.0
+    world.project(builder=None, gate=[{**SLEEPS, "timeout_s": 4}])
+    found = judged(waiting(world))
+    assert ([row["verdict"] for row in found.evidence["tries"]], found.verdict) == (["red", "red"], "red")
