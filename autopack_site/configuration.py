@@ -78,7 +78,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "AUTOPACK_CLAIM_DEADLINE_S": "A phase that nobody claims for so long fails as environment.",
         "AUTOPACK_BUDGET_GRACE_S": "What an agent that has spent its budget is given to hand in what it has.",
         "AUTOPACK_GATE_BACKOFF_S": "Pause between the tries of a gate, and before a repository is fetched again.",
-        "AUTOPACK_GATE_DEADLINE_S": "How long a gate may wait, and then each try take; after that it is infra_failed.",
+        "AUTOPACK_GATE_DEADLINE_S": "How long a gate may wait, and then each try take; then it is infra_failed.",
         "AUTOPACK_MAX_LOST_ATTEMPTS": "How many agents of one phase may vanish before it fails as environment.",
         "AUTOPACK_SOFT_SHUTDOWN_S": "What a worker that is told to stop allows its tasks to finish in.",
     },
